@@ -1,0 +1,17 @@
+/**
+ * A live, bidirectional byte stream: the client's TLS connection after its upgrade, or the one to a kubelet.
+ *
+ * Nothing is read ahead of `read`, and `write` resolves only when the bytes were taken over by the kernel, so a
+ * slow peer slows the other side down and no buffer grows.
+ */
+export interface ByteConnection {
+  /**
+   * The next bytes, or `null` at the end of the stream. The view is valid until the next `read`. One at a time.
+   * Rejects when the connection is lost.
+   */
+  read(): Promise<Uint8Array | null>;
+  /** Writes all of `bytes`; calls are written in the order they were made. Rejects when the connection is lost. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Closes both directions at once; pending reads end with `null` or reject. Never throws; may be called again. */
+  close(): void;
+}
