@@ -1,0 +1,29 @@
+/**
+ * The preset dictionary of SPDY/3 header compression: 64 words, each behind its length in 32 bits, then a run of
+ * text without lengths. Both ends must have it to the byte.
+ *
+ * @see draft-mbelshe-httpbis-spdy-00, 2.6.10.1. 1,423 bytes, Adler-32 e3c6a7c2.
+ */
+
+const WORDS = `options head post put delete trace accept accept-charset accept-encoding accept-language
+accept-ranges age allow authorization cache-control connection content-base content-encoding content-language
+content-length content-location content-md5 content-range content-type date etag expect expires from host if-match
+if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards pragma
+proxy-authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade
+user-agent vary via warning www-authenticate method get status 200_OK version HTTP/1.1 url public set-cookie
+keep-alive origin`.split(/\s+/).map((word) => word.replace("_", " "));
+
+const TEXT = "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505" +
+  "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized" +
+  "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable" +
+  "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT" +
+  "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain," +
+  "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
+
+/** Adler-32 of {@linkcode DICTIONARY}, as it stands in the header of a zlib stream that uses it. */
+export const DICTIONARY_ID = 0xe3c6a7c2;
+
+/** The dictionary's 1,423 bytes. */
+export const DICTIONARY: Uint8Array = new TextEncoder().encode(
+  WORDS.map((word) => `\0\0\0${String.fromCharCode(word.length)}${word}`).join("") + TEXT,
+);

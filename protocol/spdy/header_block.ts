@@ -1,0 +1,186 @@
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import { constants, deflateRawSync, inflateSync } from "node:zlib";
+import { ProtocolError } from "../errors.ts";
+import { DICTIONARY, DICTIONARY_ID } from "./dictionary.ts";
+
+/** The headers of one SPDY stream: lower-case names; several values of one name are joined by one NUL. */
+export type HeaderBlock = ReadonlyMap<string, string>;
+
+/** zlib looks back no further than this, in bytes: more history is never needed. */
+const WINDOW_BYTES = 32 * 1024;
+
+/** RFC 9110 token characters without capitals, and the colon that starts SPDY's own names. */
+const NAME = /^:?[a-z0-9!#$%&'*+.^_`|~-]+$/;
+
+/** Names that the spdystream library, which every kubelet uses, takes for an attack or a mistake. */
+const FORBIDDEN_NAMES: ReadonlySet<string> = new Set([
+  "host",
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+]);
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads a plain (inflated) header block.
+ *
+ *     count 32 | (name length 32 | name | value length 32 | value) × count
+ *
+ * @throws {ProtocolError} where a length leaves the block, bytes are left over, a name is not lower case, is forbidden or
+ * comes twice, or text is not UTF-8: each a point where two parsers could disagree.
+ * @see draft-mbelshe-httpbis-spdy-00, 2.6.10
+ */
+export function decodeHeaderBlock(plain: Uint8Array): HeaderBlock {
+  const view = new DataView(plain.buffer, plain.byteOffset, plain.byteLength);
+  let offset = 0;
+  const number = () => {
+    if (plain.length - offset < 4) {
+      throw new ProtocolError("header_block_truncated", "header block ends early");
+    }
+    offset += 4;
+    return view.getUint32(offset - 4);
+  };
+  const text = () => {
+    const length = number();
+    if (length > plain.length - offset) {
+      throw new ProtocolError("header_block_truncated", "header block ends early");
+    }
+    offset += length;
+    try {
+      return utf8.decode(plain.subarray(offset - length, offset));
+    } catch {
+      throw new ProtocolError("header_not_utf8", "header block holds text that is not UTF-8");
+    }
+  };
+  const count = number();
+  const headers = new Map<string, string>();
+  for (let index = 0; index < count; index++) {
+    const name = text();
+    const value = text();
+    if (!NAME.test(name)) {
+      throw new ProtocolError("header_name_invalid", "header name is not a lower-case token");
+    }
+    if (FORBIDDEN_NAMES.has(name)) throw new ProtocolError("header_forbidden", `header ${name} is forbidden`);
+    if (headers.has(name)) throw new ProtocolError("header_twice", `header ${name} stands twice`);
+    headers.set(name, value);
+  }
+  if (offset !== plain.length) {
+    throw new ProtocolError("header_block_trailing", "bytes follow the header block");
+  }
+  return headers;
+}
+
+/** The plain form of `headers`; the inverse of {@linkcode decodeHeaderBlock}. */
+export function encodeHeaderBlock(headers: HeaderBlock): Uint8Array {
+  const words: Buffer[] = [];
+  for (const pair of headers) for (const word of pair) words.push(Buffer.from(word, "utf8"));
+  const block = Buffer.alloc(4 + words.reduce((sum, word) => sum + 4 + word.length, 0));
+  let offset = block.writeUInt32BE(headers.size);
+  for (const word of words) {
+    offset = block.writeUInt32BE(word.length, offset);
+    offset += word.copy(block, offset);
+  }
+  return block;
+}
+
+/** The zlib header of a stream whose dictionary is SPDY's, as Go peers write it. */
+const ZLIB_HEADER = Uint8Array.of(0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2);
+
+/**
+ * Inflates the header blocks of one direction, in the order of their frames.
+ *
+ * SPDY compresses all header blocks of a direction as one zlib stream with a flush after each. A flush ends on a byte, so
+ * each block is inflated by itself, with what went before as its dictionary: that keeps 2 KB a connection instead of
+ * zlib's 40. (As a zlib stream whose header names that dictionary: Deno 2.9.5 ignores the dictionary of a raw one.)
+ *
+ * Behind each block goes a stored block of random bytes; only if these come out unchanged did the peer's block end
+ * where its frame ends. A block that reaches into the next frame would let a peer show us other headers than it shows
+ * the kubelet.
+ */
+export class HeaderInflater {
+  #history: Uint8Array | undefined;
+  readonly #seal: Uint8Array = randomBytes(16);
+  readonly #sealBlock: Uint8Array = Buffer.concat([Uint8Array.of(0, 16, 0, 0xef, 0xff), this.#seal]);
+
+  /** @param maxPlainBytes largest inflated block accepted, in bytes */
+  constructor(readonly maxPlainBytes: number) {}
+
+  /** @throws {ProtocolError} `header_block_corrupt`, `header_block_too_large`, `header_block_unfinished` */
+  inflate(block: Uint8Array): Uint8Array {
+    let deflated = block;
+    let history = this.#history;
+    if (history === undefined) {
+      const start = readZlibHeader(block);
+      deflated = block.subarray(start.bytes);
+      history = start.dictionary;
+    }
+    const out = this.#inflateSealed(deflated, history);
+    const plain = out.subarray(0, -this.#seal.length);
+    if (out.length < this.#seal.length || Buffer.compare(out.subarray(plain.length), this.#seal) !== 0) {
+      throw new ProtocolError("header_block_unfinished", "header block does not end with its frame");
+    }
+    const all = Buffer.concat([history, plain]);
+    this.#history = all.subarray(Math.max(0, all.length - WINDOW_BYTES));
+    return plain;
+  }
+
+  #inflateSealed(deflated: Uint8Array, dictionary: Uint8Array): Buffer {
+    const header = Buffer.from(ZLIB_HEADER);
+    header.writeUInt32BE(adler32(dictionary), 2);
+    try {
+      return inflateSync(Buffer.concat([header, deflated, this.#sealBlock]), {
+        dictionary,
+        finishFlush: constants.Z_SYNC_FLUSH,
+        maxOutputLength: this.maxPlainBytes + this.#seal.length,
+      });
+    } catch (cause) {
+      const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+      throw code === "ERR_BUFFER_TOO_LARGE"
+        ? new ProtocolError("header_block_too_large", `header block exceeds ${this.maxPlainBytes} bytes`)
+        : new ProtocolError("header_block_corrupt", "header block cannot be inflated");
+    }
+  }
+}
+
+/** The checksum by which a zlib header names its dictionary (RFC 1950, 8.2). */
+function adler32(bytes: Uint8Array): number {
+  let low = 1;
+  let high = 0;
+  for (let start = 0; start < bytes.length; start += 3800) { // the sums stay below 2 ** 32 for so long
+    for (const byte of bytes.subarray(start, start + 3800)) high += low += byte;
+    low %= 65_521;
+    high %= 65_521;
+  }
+  return high * 0x1_0000 + low;
+}
+
+/** Reads the zlib header that stands once, before a direction's first block (RFC 1950, 2.2). */
+function readZlibHeader(block: Uint8Array): { bytes: number; dictionary: Uint8Array } {
+  const [cmf = 0, flags = 0] = block;
+  if (block.length < 2 || (cmf & 0x0f) !== 8 || cmf >> 4 > 7 || (cmf * 256 + flags) % 31 !== 0) {
+    throw new ProtocolError("header_block_corrupt", "header block has no zlib header");
+  }
+  if ((flags & 0x20) === 0) return { bytes: 2, dictionary: new Uint8Array() };
+  if (block.length < 6 || Buffer.from(block.subarray(2, 6)).readUInt32BE() !== DICTIONARY_ID) {
+    throw new ProtocolError("header_block_corrupt", "header block names another dictionary");
+  }
+  return { bytes: 6, dictionary: DICTIONARY };
+}
+
+/**
+ * Deflates the header blocks of one direction. Blocks never look back on each other nor on the dictionary: at 60 bytes a stream
+ * there is nothing to gain, and no state to keep.
+ */
+export class HeaderDeflater {
+  #isStarted = false;
+
+  deflate(plain: Uint8Array): Uint8Array {
+    const deflated = deflateRawSync(plain, { finishFlush: constants.Z_SYNC_FLUSH });
+    if (this.#isStarted) return deflated;
+    this.#isStarted = true;
+    return Buffer.concat([ZLIB_HEADER, deflated]);
+  }
+}
