@@ -96,7 +96,7 @@ for (const { name, bytes, want } of VECTORS) {
 }
 
 Deno.test("E-52 FrameDecoder reads all vectors glued together and one byte at a time", () => {
-  const plain = VECTORS.filter(({ name }) => !name.includes("SYN") && !name.includes("stored"));
+  const plain = VECTORS.filter(({ name }) => !/SYN|stored|^DATA$/.test(name)); // one context; one DATA on 3
   const wire = hex(VECTORS[0]!.bytes + plain.map(({ bytes }) => bytes).join(""));
   const want = [...VECTORS[0]!.want, ...plain.flatMap((vector) => vector.want)];
   assert.deepEqual(brief(new FrameDecoder().push(wire)), want);
@@ -257,16 +257,8 @@ Deno.test("decode after encode is identity, and any split of the bytes gives the
           if ("type" in frame) return [frame];
           return new FrameDecoder().push(dataFrame(frame.id, frame.bytes, frame.fin));
         });
-        const whole = new FrameDecoder();
-        const got = whole.push(wire);
-        const count = got.length;
-        assert.equal(count, want.length);
-        got.forEach((frame, index) =>
-          assert.deepEqual(
-            frame.type === "data" ? brief([frame]) : frame,
-            want[index]!.type === "data" ? brief([want[index]!]) : want[index],
-          )
-        );
+        const got = new FrameDecoder().push(wire);
+        assert.deepEqual(brief(got), brief(want));
         const decoder = new FrameDecoder();
         const pieces = cut(wire, sizes).flatMap((piece) => decoder.push(piece));
         assert.deepEqual(brief(pieces), brief(got));
