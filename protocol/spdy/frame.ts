@@ -49,8 +49,8 @@ export interface DataFrame {
   fin: boolean;
   /** The payload of this piece: a view of the chunk that was pushed; copy it to keep it. */
   bytes: Uint8Array;
-  /** This piece as it stood on the wire: `bytes`, and before the first piece the frame's header. */
-  raw: Uint8Array;
+  /** The frame as it stood on the wire, header and payload, where it came in one piece. */
+  raw?: Uint8Array;
 }
 
 export interface SynStreamFrame {

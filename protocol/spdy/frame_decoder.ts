@@ -1,5 +1,13 @@
 import { ProtocolError } from "../errors.ts";
-import { type ControlFrame, FLAG, type Frame, FRAME_TYPE, HEADER_BYTES, VERSION } from "./frame.ts";
+import {
+  type ControlFrame,
+  type DataFrame,
+  FLAG,
+  type Frame,
+  FRAME_TYPE,
+  HEADER_BYTES,
+  VERSION,
+} from "./frame.ts";
 import { decodeHeaderBlock, type HeaderBlock, HeaderInflater } from "./header_block.ts";
 
 /** Bounds of a {@linkcode FrameDecoder}. */
@@ -76,7 +84,7 @@ export class FrameDecoder {
     while (offset < chunk.length) {
       if (this.#data !== undefined) {
         const end = Math.min(chunk.length, offset + this.#data.remaining);
-        frames.push(this.#dataPiece(chunk.subarray(offset, end), chunk.subarray(offset, end)));
+        frames.push(this.#dataPiece(chunk.subarray(offset, end)));
         offset = end;
       } else if (this.#control !== undefined) {
         offset += this.#gather(this.#control, chunk.subarray(offset));
@@ -108,7 +116,11 @@ export class FrameDecoder {
       if ((flags & ~FLAG.FIN) !== 0) throw new ProtocolError("flags_unknown", `DATA with flags ${flags}`);
       this.#data = { id: word, fin: flags === FLAG.FIN, remaining: length };
       const end = Math.min(bytes.length, payload + length);
-      frames.push(this.#dataPiece(bytes.subarray(payload, end), bytes.subarray(offset, end)));
+      if (end > payload || length === 0) {
+        const piece = this.#dataPiece(bytes.subarray(payload, end));
+        if (this.#data === undefined) piece.raw = bytes.subarray(offset, end);
+        frames.push(piece);
+      }
       return end;
     }
     const version = (word >>> 16) & 0x7fff;
@@ -139,12 +151,12 @@ export class FrameDecoder {
     return payload;
   }
 
-  #dataPiece(bytes: Uint8Array, raw: Uint8Array): Frame {
+  #dataPiece(bytes: Uint8Array): DataFrame {
     const data = this.#data!;
     data.remaining -= bytes.length;
-    if (data.remaining > 0) return { type: "data", id: data.id, fin: false, bytes, raw };
-    this.#data = undefined;
-    return { type: "data", id: data.id, fin: data.fin, bytes, raw };
+    const isLast = data.remaining === 0;
+    if (isLast) this.#data = undefined;
+    return { type: "data", id: data.id, fin: data.fin && isLast, bytes };
   }
 
   #gather(control: { payload: Uint8Array; gathered: number }, bytes: Uint8Array): number {
