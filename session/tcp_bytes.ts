@@ -1,0 +1,53 @@
+import type { ByteConnection } from "./byte_connection.ts";
+
+/** A {@linkcode ByteConnection} over a connection of the platform. Reads reuse one buffer. */
+export class TcpBytes implements ByteConnection {
+  readonly #connection: Deno.Conn;
+  readonly #buffer: Uint8Array;
+  #unread: Uint8Array | undefined;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  /** @param bufferBytes size of the read buffer; a TLS record is 16 KiB, and several are taken in one read */
+  constructor(connection: Deno.Conn, bufferBytes = 64 * 1024) {
+    this.#connection = connection;
+    this.#buffer = new Uint8Array(bufferBytes);
+  }
+
+  /** Gives back bytes that were read too far: the next `read` returns them. */
+  unread(bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#unread = bytes;
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    if (this.#unread !== undefined) {
+      const bytes = this.#unread;
+      this.#unread = undefined;
+      return bytes;
+    }
+    if (this.#isClosed) return null;
+    const count = await this.#connection.read(this.#buffer);
+    return count === null ? null : this.#buffer.subarray(0, count);
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    const written = this.#lastWrite.then(() => this.#writeAll(bytes));
+    this.#lastWrite = written.catch(() => {});
+    return written;
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    let offset = 0;
+    while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      this.#connection.close();
+    } catch {
+      // The platform closed it first.
+    }
+  }
+}
