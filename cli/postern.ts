@@ -1,0 +1,71 @@
+import { ConfigurationError } from "../config/fault.ts";
+import { type Command, type Output, UsageError } from "./command.ts";
+import { configCheck } from "./config_check.ts";
+import { configPrint } from "./config_print.ts";
+import { configSchema } from "./config_schema.ts";
+import { version } from "./version.ts";
+
+const COMMANDS: readonly Command[] = [configCheck, configPrint, configSchema, version];
+
+/**
+ * The `postern` command: finds the command that the first words name, and runs it.
+ *
+ * @returns the exit code: 0 done, 1 failed or the answer is no, 2 called in a way that has no meaning
+ */
+export async function postern(args: string[], output: Output): Promise<number> {
+  const command = COMMANDS.find(({ words }) => words.every((word, index) => args[index] === word));
+  const wantsHelp = args.includes("--help") || args.includes("-h");
+  if (!command) {
+    if (wantsHelp) return answer(output, overview());
+    const called = args.length === 0 ? "nothing" : JSON.stringify(args.slice(0, 2).join(" "));
+    output.error(`postern: expected a command, got ${called}\n\n${overview()}`);
+    return 2;
+  }
+  if (wantsHelp) return answer(output, helpOf(command));
+  try {
+    return await command.run(args.slice(command.words.length), output);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      output.error(`postern: ${error.message}\n${usageOf(command)}\n`);
+      return 2;
+    }
+    // A configuration's faults begin with its file, as a compiler's do, so that editors find the line.
+    const message = error instanceof Error ? error.message : String(error);
+    output.error(error instanceof ConfigurationError ? `${message}\n` : `postern: ${message}\n`);
+    return 1;
+  }
+}
+
+function answer(output: Output, text: string): number {
+  output.out(text);
+  return 0;
+}
+
+function usageOf({ words, usage }: Command): string {
+  return `Usage: postern ${[...words, usage].join(" ").trim()}`;
+}
+
+function helpOf(command: Command): string {
+  return `${usageOf(command)}\n\n${command.summary}\n\n${command.help}\n`;
+}
+
+function overview(): string {
+  const calls = COMMANDS.map(({ words, usage }) => [...words, usage].join(" ").trim());
+  const width = Math.max(...calls.map((call) => call.length));
+  const lines = COMMANDS.map(({ summary }, index) => `  ${(calls[index] ?? "").padEnd(width)}   ${summary}`);
+  return `Usage: postern COMMAND [--help]
+
+Commands:
+${lines.join("\n")}
+
+Exit codes: 0 done, 1 failed or the answer is no, 2 called in a way that has no meaning.
+`;
+}
+
+if (import.meta.main) {
+  const write = (stream: typeof Deno.stdout) => (text: string) => {
+    let rest = new TextEncoder().encode(text);
+    while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
+  };
+  Deno.exitCode = await postern(Deno.args, { out: write(Deno.stdout), error: write(Deno.stderr) });
+}

@@ -1,0 +1,15 @@
+import { oneOf, section } from "../values.ts";
+
+/** The gateway's own log, on the standard error. Audit events are not part of it. */
+export const log = section({
+  level: oneOf(["debug", "info", "warn", "error"], {
+    fallback: "info",
+    description: "The least important kind of line that is written.",
+  }),
+  format: oneOf(["json", "text"], {
+    fallback: "json",
+    description: "`json`: one object per line. `text`: for people.",
+  }),
+}).prefault({}).meta({
+  description: "The gateway's own log, on the standard error. Audit events are not part of it.",
+});

@@ -1,0 +1,82 @@
+import { z } from "zod";
+import {
+  addressRange,
+  flag,
+  list,
+  optionalFile,
+  optionalWholeNumber,
+  section,
+  text,
+  wholeNumber,
+  word,
+} from "../values.ts";
+
+const ADDRESS_TYPES = ["InternalIP", "InternalDNS", "Hostname", "ExternalIP", "ExternalDNS"] as const;
+
+const kubelet = section({
+  addressTypes: list(word(ADDRESS_TYPES), ADDRESS_TYPES.length).min(1, {
+    error: () => "expected at least one type of address",
+  }).default(["InternalIP", "InternalDNS", "Hostname"]).meta({
+    description: "Types of node address to use, best first; the first that the node has is dialled.",
+  }),
+  port: optionalWholeNumber({
+    from: 1,
+    to: 65535,
+    description: "Port of every kubelet. Without it, the one that the node's status names.",
+  }),
+  allowedAddresses: list(addressRange()).default([]).meta({
+    description:
+      "Ranges that a node's address must lie in, so that a forged Node cannot draw a session elsewhere. " +
+      "Empty: none is asked for.",
+  }),
+  caFile: optionalFile(
+    "Certificate authorities that sign the kubelets' certificates, in PEM. Without it, those of the API server.",
+  ),
+  serverName: text("the name in the kubelets' certificates", { pattern: /^[A-Za-z0-9._:-]+$/ }).optional()
+    .meta({
+      description:
+        "The name that every kubelet's certificate must carry. Without it, the address that is dialled.",
+    }),
+  insecureSkipTLSVerify: flag({
+    fallback: false,
+    description:
+      "Accept any certificate: whoever stands between gateway and kubelet then reads and changes sessions, " +
+      "and takes the gateway's token. For test clusters.",
+  }),
+  tokenFile: optionalFile(
+    "A bearer token for kubelets, read again when it changes. " +
+      "Without it and without a client certificate, the gateway's own API credentials.",
+  ),
+  clientCertificateFile: optionalFile("A client certificate for kubelets, in PEM; needs `clientKeyFile`."),
+  clientKeyFile: optionalFile("Private key of `clientCertificateFile`, in PEM."),
+  dialTimeoutSeconds: wholeNumber({
+    from: 1,
+    to: 120,
+    fallback: 10,
+    description: "How long connecting to a kubelet may take, TLS handshake and upgrade each.",
+  }),
+}).check(({ value, issues }) => {
+  const fault = (key: keyof typeof value, message: string) =>
+    issues.push({ code: "custom", path: [key], input: value[key], message });
+  if (value.clientCertificateFile !== undefined && value.clientKeyFile === undefined) {
+    fault("clientKeyFile", "expected the path of the key that belongs to clientCertificateFile");
+  }
+  if (value.clientKeyFile !== undefined && value.clientCertificateFile === undefined) {
+    fault("clientCertificateFile", "expected the path of the certificate that belongs to clientKeyFile");
+  }
+  if (!value.insecureSkipTLSVerify) return;
+  // Both at once is a misunderstanding, and the careless half of it would win.
+  if (value.caFile !== undefined) fault("insecureSkipTLSVerify", "expected false, as caFile is set");
+  if (value.serverName !== undefined) fault("insecureSkipTLSVerify", "expected false, as serverName is set");
+});
+
+/** Where sessions are opened. */
+export const upstream = section({
+  mode: z.literal("kubelet", {
+    error: ({ input }) =>
+      input === "apiserver"
+        ? 'expected "kubelet" ("apiserver" is not supported yet)'
+        : 'expected "kubelet", the only mode there is yet',
+  }).default("kubelet").meta({ description: "Through what a session reaches its container." }),
+  kubelet: kubelet.prefault({}).meta({ description: "How kubelets are found, verified and spoken to." }),
+}).prefault({}).meta({ description: "Where sessions are opened." });
