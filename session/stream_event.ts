@@ -44,6 +44,26 @@ export interface SessionEnd {
   cause?: unknown;
 }
 
+/** What a client is told whose session the upstream left without saying how the command ended. */
+export const SILENT_END = "the upstream ended the session without an exit status";
+
+export const COMMAND_ENDED: SessionEnd = {
+  reason: "command_ended",
+  by: "upstream",
+  message: "the command ended",
+};
+export const UPSTREAM_CLOSED: SessionEnd = { reason: "upstream_closed", by: "upstream", message: SILENT_END };
+export const CLIENT_CLOSED: SessionEnd = {
+  reason: "client_closed",
+  by: "client",
+  message: "the client closed the session",
+};
+export const CLIENT_VANISHED: SessionEnd = {
+  reason: "client_vanished",
+  by: "client",
+  message: "the client's connection ended without a goodbye",
+};
+
 /** Thrown inside a session by what must end it at once, e.g. a tap that cannot write. */
 export class SessionFailure extends Error {
   override readonly name = "SessionFailure";

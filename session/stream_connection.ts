@@ -1,7 +1,7 @@
 import type { ByteConnection } from "./byte_connection.ts";
 
 /** A {@linkcode ByteConnection} over a connection of the platform. Reads reuse one buffer. */
-export class TcpBytes implements ByteConnection {
+export class StreamConnection implements ByteConnection {
   readonly #connection: Deno.Conn;
   readonly #buffer: Uint8Array;
   #unread: Uint8Array | undefined;

@@ -1,0 +1,150 @@
+import { Buffer } from "node:buffer";
+import { ProtocolError } from "../protocol/errors.ts";
+import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
+import type { StreamProtocol } from "../protocol/remote_command/protocols.ts";
+import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
+import type { StreamConnection } from "./stream_connection.ts";
+
+/** Head of the kubelet's answer, in bytes. */
+const MAX_HEAD_BYTES = 64 * 1024;
+
+/** Body of a kubelet's refusal that is passed on, in bytes. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/** The kubelet answered, but did not switch protocols: its own status and words, for the client to see. */
+export class UpstreamRefusal extends Error {
+  override readonly name = "UpstreamRefusal";
+  constructor(
+    readonly status: number,
+    readonly headers: readonly (readonly [name: string, value: string])[],
+    /** At most 64 KiB. */
+    readonly body: Uint8Array,
+  ) {
+    super(`the kubelet answered ${status}`);
+  }
+}
+
+/** Where the streams of a command are asked for, on a kubelet. */
+export interface ExecRequest {
+  namespace: string;
+  pod: string;
+  /** Pins the pod: another of the same name is not found. */
+  uid: string;
+  container: string;
+  command: readonly string[];
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  tty: boolean;
+}
+
+/**
+ * Path and query of an exec, as the kubelet wants them: only the flags that are set, sorted as the API server sorts.
+ *
+ * @see k8s.io/kubernetes pkg/registry/core/pod/strategy.go, streamParams; the uid is the third of four segments
+ */
+export function execTarget(request: ExecRequest): string {
+  const path = ["exec", request.namespace, request.pod, request.uid, request.container];
+  const query = new URLSearchParams(request.command.map((word) => ["command", word]));
+  if (request.stderr) query.append("error", "1");
+  if (request.stdin) query.append("input", "1");
+  if (request.stdout) query.append("output", "1");
+  if (request.tty) query.append("tty", "1");
+  return `/${path.map(encodeURIComponent).join("/")}?${query}`;
+}
+
+/**
+ * Dials a kubelet and has it switch to SPDY.
+ *
+ * @param target path and query
+ * @param protocol the only protocol offered
+ * @returns the connection, at its first SPDY byte
+ * @throws {DialError} it cannot be reached or answers nonsense
+ * @throws {UpstreamRefusal} it answered something else
+ */
+export async function upgradeKubelet(
+  endpoint: KubeletEndpoint,
+  target: string,
+  protocol: StreamProtocol,
+  options: DialOptions,
+): Promise<StreamConnection> {
+  const connection = await dialKubelet(endpoint, options);
+  const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
+  const abort = () => connection.close();
+  stop.addEventListener("abort", abort);
+  try {
+    await connection.write(requestHead(endpoint, target, protocol));
+    const { head, rest } = await readHead(connection);
+    if (head.status !== 101) throw await refusal(connection, head, rest);
+    checkSwitch(head, protocol);
+    connection.unread(rest);
+    return connection;
+  } catch (thrown) {
+    connection.close();
+    if (thrown instanceof UpstreamRefusal) throw thrown;
+    const why = stop.aborted
+      ? "timed out"
+      : thrown instanceof ProtocolError
+      ? thrown.message
+      : "connection lost";
+    throw new DialError(`error dialing backend: the kubelet's answer to the upgrade: ${why}`, {
+      cause: thrown,
+    });
+  } finally {
+    stop.removeEventListener("abort", abort);
+  }
+}
+
+function requestHead(
+  { host, port, token, clientCertificate }: KubeletEndpoint,
+  target: string,
+  protocol: string,
+) {
+  const lines = [
+    `POST ${target} HTTP/1.1`,
+    `Host: ${host.includes(":") ? `[${host}]` : host}:${port}`,
+    "User-Agent: postern",
+    "Content-Length: 0",
+    ...(token !== undefined && clientCertificate === undefined ? [`Authorization: Bearer ${token}`] : []),
+    "Connection: Upgrade",
+    "Upgrade: SPDY/3.1",
+    `X-Stream-Protocol-Version: ${protocol}`,
+  ];
+  // A line break here would let a name or token speak as a header.
+  if (lines.some((line) => /[\r\n\0]/.test(line))) throw new TypeError("request head with a line break");
+  return new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n");
+}
+
+async function readHead(connection: StreamConnection): Promise<{ head: ResponseHead; rest: Uint8Array }> {
+  let held: Uint8Array = new Uint8Array();
+  for (;;) {
+    const chunk = await connection.read();
+    if (chunk === null) throw new ProtocolError("head_truncated", "connection closed");
+    held = Buffer.concat([held, chunk]);
+    const head = readResponseHead(held, MAX_HEAD_BYTES);
+    if (head !== undefined) return { head, rest: held.subarray(head.headBytes) };
+  }
+}
+
+function checkSwitch(head: ResponseHead, protocol: StreamProtocol): void {
+  const value = (name: string) => headerValues(head.headers, name).join(",").toLowerCase();
+  if (!value("connection").includes("upgrade") || !value("upgrade").includes("spdy/3.1")) {
+    throw new ProtocolError("upgrade_malformed", "it switched to another protocol");
+  }
+  if (value("x-stream-protocol-version") !== protocol) {
+    throw new ProtocolError("upgrade_malformed", "it chose a protocol that was not offered");
+  }
+}
+
+/** Reads the refusal's body: to its stated length or to the end of the connection, and never beyond the bound. */
+async function refusal(connection: StreamConnection, head: ResponseHead, rest: Uint8Array) {
+  const [stated] = headerValues(head.headers, "content-length");
+  const wanted = Math.min(stated === undefined ? Infinity : Number(stated) || 0, MAX_REFUSAL_BYTES);
+  let body = Buffer.from(rest);
+  while (body.length < wanted) {
+    const chunk = await connection.read().catch(() => null);
+    if (chunk === null) break;
+    body = Buffer.concat([body, chunk]);
+  }
+  return new UpstreamRefusal(head.status, head.headers, body.subarray(0, wanted));
+}

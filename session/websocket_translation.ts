@@ -1,0 +1,428 @@
+import {
+  CHANNEL,
+  CHANNEL_PROTOCOLS,
+  type ChannelEvent,
+  type ChannelProtocol,
+  ChannelReader,
+  encodeChannel,
+  encodeChannelPieces,
+  encodeGreeting,
+  exitCodeDocument,
+  expectedStreams,
+  internalErrorDocument,
+  parseStatusDocument,
+  type RequestedStreams,
+  ResizeDecoder,
+  STREAM_PROTOCOLS,
+  type StreamName,
+  type StreamProtocol,
+  toTextStatus,
+} from "../protocol/remote_command/mod.ts";
+import {
+  dataFrame,
+  dataHeader,
+  type Frame as SpdyFrame,
+  FrameDecoder as SpdyDecoder,
+  FrameEncoder as SpdyEncoder,
+  GOAWAY_STATUS,
+  RST_STATUS,
+  synStream,
+} from "../protocol/spdy/mod.ts";
+import {
+  CLOSE_CODE,
+  encodeClose,
+  encodePong,
+  FrameDecoder as WebSocketDecoder,
+  WebSocketError,
+  type WebSocketEvent,
+} from "../protocol/websocket/mod.ts";
+import type { ByteConnection } from "./byte_connection.ts";
+import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
+import { Outbox } from "./outbox.ts";
+import { StatusCollector } from "./status_collector.ts";
+import {
+  CLIENT_CLOSED,
+  CLIENT_VANISHED,
+  COMMAND_ENDED,
+  type SessionEnd,
+  SessionFailure,
+  type Tap,
+  UPSTREAM_CLOSED,
+} from "./stream_event.ts";
+
+/** What the kubelet is asked for, whatever the client speaks: the only one with half-close, resize and exit code. */
+export const UPSTREAM_PROTOCOL: StreamProtocol = "v4.channel.k8s.io";
+
+/** A Go client gives up 61 s after the last pong; this often it gets one while stdin keeps its pings from being read. */
+const UNASKED_PONG_MS = 10_000;
+
+/** What a translation needs to know of its session. */
+export interface TranslationOptions {
+  /** Negotiated with the client. */
+  protocol: ChannelProtocol;
+  requested: RequestedStreams;
+  tap: Tap;
+  limits: SessionLimits;
+  /** Aborted when the gateway must end the session. */
+  signal: AbortSignal;
+}
+
+/**
+ * A WebSocket client translated to a SPDY kubelet, stream by stream. Closes both connections.
+ *
+ * @param upstream switched to SPDY {@linkcode UPSTREAM_PROTOCOL}, nothing sent yet
+ * @returns how it ended, after the client was told
+ */
+export async function translateWebSocket(
+  client: ByteConnection,
+  upstream: ByteConnection,
+  options: TranslationOptions,
+): Promise<SessionEnd> {
+  using translation = new Translation(client, upstream, options);
+  return await translation.run();
+}
+
+/**
+ * Ends a WebSocket session whose upstream never opened, as API servers do over v5: a status, then Close 1000.
+ *
+ * @param document the status document that the client is told
+ */
+export async function refuseWebSocket(
+  client: ByteConnection,
+  options: Pick<TranslationOptions, "protocol" | "requested"> & { lingerMs: number; document: Uint8Array },
+): Promise<void> {
+  const { protocol, requested, lingerMs, document } = options;
+  const telling = async () => {
+    await client.write(encodeGreeting(protocol, requested));
+    await client.write(encodeChannel(protocol, CHANNEL.ERROR, document));
+    await client.write(encodeClose(CLOSE_CODE.NORMAL));
+    while (await client.read() !== null);
+  };
+  await atMost(lingerMs, telling());
+  client.close();
+}
+
+/** One of the SPDY streams that the translation opened. */
+interface TranslatedStream {
+  id: number;
+  name: StreamName;
+  isAccepted: boolean;
+  /** The kubelet will say no more on it. */
+  hasEnded: boolean;
+}
+
+class Translation implements Disposable {
+  readonly #client: GuardedConnection;
+  readonly #upstream: GuardedConnection;
+  readonly #options: TranslationOptions;
+  readonly #lifetime: Lifetime;
+  readonly #fromClient = new WebSocketDecoder({ role: "server" });
+  readonly #channels: ChannelReader;
+  readonly #fromUpstream = new SpdyDecoder();
+  readonly #toUpstream = new SpdyEncoder();
+  readonly #sizes = new ResizeDecoder();
+  readonly #status = new StatusCollector(UPSTREAM_PROTOCOL);
+  readonly #streams = new Map<number, TranslatedStream>();
+  readonly #idOf = new Map<StreamName, number>();
+  readonly #accepted = Promise.withResolvers<void>();
+  readonly #pongTimer: ReturnType<typeof setInterval>;
+  #isBlocked = false;
+  #clientSaidGoodbye = false;
+  #closeCode: number = CLOSE_CODE.NORMAL;
+
+  constructor(client: ByteConnection, upstream: ByteConnection, options: TranslationOptions) {
+    this.#client = new GuardedConnection(client, "client");
+    this.#upstream = new GuardedConnection(upstream, "upstream");
+    this.#options = options;
+    this.#channels = new ChannelReader(options.protocol, options.requested);
+    this.#lifetime = new Lifetime(options.limits, options.signal);
+    this.#pongTimer = setInterval(() => this.#pongWhileBlocked(), UNASKED_PONG_MS);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#pongTimer);
+    this.#lifetime[Symbol.dispose]();
+  }
+
+  async run(): Promise<SessionEnd> {
+    const { lingerMs } = this.#options.limits;
+    const fromClient = this.#pumpClient();
+    const fromUpstream = this.#pumpUpstream();
+    const end = await this.#lifetime.ended;
+    this.#accepted.resolve();
+    await atMost(lingerMs, this.#leaveUpstream());
+    this.#upstream.close();
+    await atMost(lingerMs, fromUpstream);
+    await atMost(lingerMs, this.#farewell(end));
+    // The client answers the Close; what it still says is read and dropped, lest TCP reset the connection.
+    await atMost(lingerMs, fromClient);
+    this.#client.close();
+    await Promise.all([fromClient, fromUpstream]);
+    return this.#status.complete(end);
+  }
+
+  async #leaveUpstream(): Promise<void> {
+    if (this.#isBlocked) return;
+    await this.#upstream.write(
+      this.#toUpstream.encode({ type: "goaway", lastGoodId: 0, status: GOAWAY_STATUS.OK }),
+    );
+  }
+
+  /** Status, then Close 1000: after any other end a Go client forgets the status that it was told. */
+  async #farewell(end: SessionEnd): Promise<void> {
+    const { protocol } = this.#options;
+    if (!this.#clientSaidGoodbye && end.reason !== "client_vanished") {
+      const words = this.#lastWords(end);
+      if (words.length > 0) await this.#client.write(encodeChannel(protocol, CHANNEL.ERROR, words));
+    }
+    await this.#client.write(encodeClose(this.#closeCode));
+  }
+
+  /** What stands on the error channel, in the words of the client's protocol. */
+  #lastWords(end: SessionEnd): Uint8Array {
+    const { protocol } = this.#options;
+    const document = this.#status.failure(end.message) ?? this.#status.document();
+    const said = parseStatusDocument(document);
+    if (!CHANNEL_PROTOCOLS[protocol].statusDocument) return toTextStatus(said);
+    if (protocol !== "v5.channel.k8s.io" || end.reason !== "command_ended") return document;
+    // The API server speaks v5 itself, and puts what it read into words of its own.
+    switch (said.type) {
+      case "exit":
+        return exitCodeDocument(said.exitCode);
+      case "failure":
+      case "malformed":
+        return internalErrorDocument(said.message);
+      case "success":
+        return document;
+    }
+  }
+
+  async #pumpClient(): Promise<void> {
+    try {
+      for (;;) {
+        const chunk = await this.#client.read();
+        if (chunk === null) break;
+        if (this.#lifetime.isOver) continue;
+        this.#lifetime.touch();
+        for (const event of this.#fromClient.push(chunk)) await this.#clientEvent(event);
+        if (this.#clientSaidGoodbye) break;
+      }
+      if (this.#status.hasEnded) this.#lifetime.end(COMMAND_ENDED);
+      else this.#lifetime.end(this.#clientSaidGoodbye ? CLIENT_CLOSED : CLIENT_VANISHED);
+    } catch (thrown) {
+      if (thrown instanceof WebSocketError) this.#closeCode = thrown.closeCode;
+      this.#lifetime.fail("client", thrown);
+      await this.#discardClient();
+    }
+  }
+
+  /** After a failure: the client's bytes are read, so that it can read our last words. */
+  async #discardClient(): Promise<void> {
+    try {
+      while (await this.#client.read() !== null);
+    } catch {
+      // It is gone.
+    }
+  }
+
+  async #clientEvent(event: WebSocketEvent): Promise<void> {
+    switch (event.type) {
+      case "ping":
+        return await this.#client.write(encodePong(event.payload));
+      case "pong":
+        return;
+      case "close":
+        this.#clientSaidGoodbye = true;
+        return;
+      case "data": {
+        const said = this.#channels.read(event);
+        if (said !== undefined) await this.#channelEvent(said);
+        return;
+      }
+      default:
+        event satisfies never;
+    }
+  }
+
+  async #channelEvent(event: ChannelEvent): Promise<void> {
+    switch (event.type) {
+      case "stdin": {
+        const id = this.#idOf.get("stdin")!;
+        if (this.#streams.get(id)!.hasEnded) return; // the command closed its stdin
+        await this.#options.tap.push({
+          type: "data",
+          id,
+          stream: "stdin",
+          direction: "in",
+          bytes: event.bytes,
+        });
+        const out = new Outbox();
+        out.add(dataHeader(id, event.bytes.length));
+        out.add(event.bytes);
+        return await this.#writeUpstream(out);
+      }
+      case "resize":
+        return await this.#resize(event.bytes);
+      case "stdin_closed":
+        return await this.#halfClose("stdin");
+      case "resize_closed":
+        return await this.#halfClose("resize");
+      case "ignored":
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  async #resize(bytes: Uint8Array): Promise<void> {
+    const id = this.#idOf.get("resize")!;
+    await this.#options.tap.push({ type: "data", id, stream: "resize", direction: "in", bytes });
+    const out = new Outbox();
+    for (const { columns, rows } of this.#sizes.push(bytes)) {
+      out.add(dataFrame(id, new TextEncoder().encode(`{"Width":${columns},"Height":${rows}}\n`)));
+    }
+    await this.#writeUpstream(out);
+  }
+
+  async #halfClose(stream: "stdin" | "resize"): Promise<void> {
+    const id = this.#idOf.get(stream)!;
+    await this.#options.tap.push({ type: "half_closed", id, stream, direction: "in" });
+    const out = new Outbox();
+    out.add(dataHeader(id, 0, true));
+    await this.#writeUpstream(out);
+  }
+
+  /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost. */
+  async #writeUpstream(out: Outbox): Promise<void> {
+    this.#isBlocked = true;
+    await this.#accepted.promise;
+    if (this.#lifetime.isOver) return;
+    for (const bytes of out.take()) await this.#upstream.write(bytes);
+    this.#isBlocked = false;
+  }
+
+  /** Pings wait behind stdin that nobody takes; a pong that was not asked for keeps the client patient. */
+  #pongWhileBlocked(): void {
+    if (!this.#isBlocked || this.#lifetime.isOver) return;
+    this.#client.write(encodePong(new Uint8Array())).catch((lost) => this.#lifetime.fail("client", lost));
+  }
+
+  async #pumpUpstream(): Promise<void> {
+    try {
+      await this.#client.write(encodeGreeting(this.#options.protocol, this.#options.requested));
+      await this.#openStreams();
+      for (;;) {
+        const chunk = await this.#upstream.read();
+        if (chunk === null) break;
+        if (this.#lifetime.isOver) continue;
+        this.#lifetime.touch();
+        const toClient = new Outbox();
+        let isLast = false;
+        for (const frame of this.#fromUpstream.push(chunk)) {
+          isLast = await this.#upstreamFrame(frame, toClient);
+          if (isLast) break;
+        }
+        for (const bytes of toClient.take()) await this.#client.write(bytes);
+        if (isLast) break;
+      }
+      this.#lifetime.end(this.#status.hasEnded ? COMMAND_ENDED : UPSTREAM_CLOSED);
+    } catch (thrown) {
+      this.#lifetime.fail("upstream", thrown);
+    }
+  }
+
+  async #openStreams(): Promise<void> {
+    const out = new Outbox();
+    let id = 1;
+    for (const name of expectedStreams(this.#options.requested, STREAM_PROTOCOLS[UPSTREAM_PROTOCOL])) {
+      this.#streams.set(id, { id, name, isAccepted: false, hasEnded: false });
+      this.#idOf.set(name, id);
+      await this.#options.tap.push({ type: "opened", id, stream: name });
+      out.add(this.#toUpstream.encode(synStream(id, { streamtype: name })));
+      id += 2;
+    }
+    for (const bytes of out.take()) await this.#upstream.write(bytes);
+  }
+
+  /** Returns true at the frame after which nothing comes that the client should see. */
+  async #upstreamFrame(frame: SpdyFrame, toClient: Outbox): Promise<boolean> {
+    switch (frame.type) {
+      case "syn_reply":
+        this.#accept(frame.id);
+        return false;
+      case "data":
+        return await this.#upstreamData(frame.id, frame.bytes, frame.fin, toClient);
+      case "rst_stream": {
+        const stream = this.#streams.get(frame.id);
+        if (stream === undefined) return false;
+        if (!stream.isAccepted) throw streamRefused(stream.name);
+        const { id, name } = stream;
+        await this.#options.tap.push({
+          type: "reset",
+          id,
+          stream: name,
+          direction: "out",
+          status: frame.status,
+        });
+        return this.#endStream(stream);
+      }
+      case "ping":
+        if (frame.id % 2 === 0) await this.#upstream.write(this.#toUpstream.encode(frame));
+        return false;
+      case "syn_stream":
+        await this.#upstream.write(
+          this.#toUpstream.encode({ type: "rst_stream", id: frame.id, status: RST_STATUS.REFUSED_STREAM }),
+        );
+        return false;
+      case "goaway":
+        return true;
+      case "headers":
+      case "settings":
+      case "window_update":
+        return false;
+      default:
+        frame satisfies never;
+        return false;
+    }
+  }
+
+  #accept(id: number): void {
+    const stream = this.#streams.get(id);
+    if (stream !== undefined) stream.isAccepted = true;
+    if (![...this.#streams.values()].every(({ isAccepted }) => isAccepted)) return;
+    this.#lifetime.setUp();
+    this.#accepted.resolve();
+  }
+
+  async #upstreamData(id: number, bytes: Uint8Array, fin: boolean, toClient: Outbox): Promise<boolean> {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || stream.hasEnded) return false;
+    const { name } = stream;
+    if (bytes.length > 0) {
+      const told = this.#options.tap.push({ type: "data", id, stream: name, direction: "out", bytes });
+      if (told) await told;
+      if (name === "error") this.#status.push(bytes);
+      const channel = name === "stdout" ? CHANNEL.STDOUT : name === "stderr" ? CHANNEL.STDERR : undefined;
+      if (channel !== undefined) {
+        for (const message of encodeChannelPieces(this.#options.protocol, channel, bytes)) {
+          toClient.add(message);
+        }
+      }
+    }
+    if (!fin) return false;
+    await this.#options.tap.push({ type: "half_closed", id, stream: name, direction: "out" });
+    return this.#endStream(stream);
+  }
+
+  /** True once output and error stream have ended: an exit status alone may come before the output. */
+  #endStream(stream: TranslatedStream): boolean {
+    stream.hasEnded = true;
+    const told: readonly StreamName[] = ["error", "stdout", "stderr"];
+    return [...this.#streams.values()].every(({ name, hasEnded }) => hasEnded || !told.includes(name));
+  }
+}
+
+function streamRefused(name: string): SessionFailure {
+  const message = `the kubelet refused the ${name} stream`;
+  return new SessionFailure({ reason: "upstream_refused", by: "upstream", message });
+}
