@@ -285,8 +285,8 @@ Deno.test("FrameDecoder says so where events were left behind", () => {
 
 const frame = fc.record({
   opcode: fc.constantFrom(OPCODE.TEXT, OPCODE.BINARY),
-  pieces: fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 4 }),
-  ping: fc.option(fc.uint8Array({ maxLength: MAX_CONTROL_BYTES }), { nil: undefined }),
+  pieces: fc.array(fc.uint8Array({ maxLength: 300, size: "max" }), { minLength: 1, maxLength: 4 }),
+  ping: fc.option(fc.uint8Array({ maxLength: MAX_CONTROL_BYTES, size: "max" }), { nil: undefined }),
   key: fc.uint8Array({ minLength: 4, maxLength: 4 }),
 });
 
