@@ -1,0 +1,469 @@
+import { createHash } from "node:crypto";
+import { Bounds } from "./bounds.ts";
+import { safeJson } from "./line.ts";
+import { maskUri } from "./mask.ts";
+
+/**
+ * Audit events as the API server writes them, so that a pipeline that reads its log reads this one too.
+ *
+ * | event | stage | how many | responseStatus |
+ * | --- | --- | --- | --- |
+ * | `decision` | RequestReceived | one | none |
+ * | `start` | ResponseStarted | one, where the session opened | 101 |
+ * | `stream` | ResponseStarted | one for each stream, when it ended | 101 |
+ * | `end` | ResponseComplete | one, where the session opened | 101, Failure where it broke |
+ * | `refusal` | ResponseComplete | one, where it did not | the refusal's |
+ *
+ * As there, exactly one event of stage ResponseComplete tells what became of a request, and `auditID` joins all of
+ * its events. Unlike there, the event of stage RequestReceived is written after the decision and carries it, and a
+ * request that fails before a decision has a `refusal` alone. A pipeline that keeps one event for each auditID and
+ * stage loses single streams, whose bytes are summed up in `end`; what tells events apart is auditID,
+ * `postern.dev/event` and `postern.dev/stream-id`. The level is Metadata: bodies, and what passes on streams, are
+ * not events.
+ *
+ * Every event stands alone: user, target and command are in each. Details are annotations `postern.dev/*`, whose
+ * values are strings, as the API has it; lists and objects in them are JSON. What is cut to its bound is named in
+ * `postern.dev/truncated`; of a cut command, `postern.dev/argv-sha256` is that of the whole.
+ *
+ * @see k8s.io/apiserver pkg/apis/audit/v1/types.go
+ * @module
+ */
+
+/** `audit.k8s.io/v1` Event, as much of it as is used. */
+export interface AuditEvent {
+  kind: "Event";
+  apiVersion: "audit.k8s.io/v1";
+  level: "Metadata";
+  auditID: string;
+  stage: "RequestReceived" | "ResponseStarted" | "ResponseComplete";
+  requestURI: string;
+  verb: string;
+  /** Who authenticated; empty where nobody did. */
+  user: AuditUser;
+  /** As whom the request was made, where that is someone else. */
+  impersonatedUser?: AuditUser;
+  sourceIPs: string[];
+  userAgent?: string;
+  objectRef?: ObjectReference;
+  responseStatus?: ResponseStatus;
+  /** RFC 3339 with microseconds. */
+  requestReceivedTimestamp: string;
+  /** RFC 3339 with microseconds: when this event was made. */
+  stageTimestamp: string;
+  annotations: Record<string, string>;
+}
+
+/** `authentication.k8s.io/v1` UserInfo. */
+export interface AuditUser {
+  username?: string;
+  uid?: string;
+  groups?: readonly string[];
+  extra?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** What a request is about. */
+export interface ObjectReference {
+  resource: string;
+  namespace?: string;
+  name?: string;
+  uid?: string;
+  apiGroup?: string;
+  apiVersion?: string;
+  subresource?: string;
+}
+
+/** `metav1.Status` without its details. */
+export interface ResponseStatus {
+  metadata: Record<string, never>;
+  status?: "Success" | "Failure";
+  message?: string;
+  reason?: string;
+  code: number;
+}
+
+/** What is known of a request, from its first bytes to its authentication. No credential may be in it. */
+export interface Facts {
+  /** A UUID, the same for all events of a request. */
+  auditId: string;
+  receivedAt: Date;
+  /** The client first, as the API server orders them. */
+  sourceIps: readonly string[];
+  userAgent?: string;
+  /** Path and query as sent; credentials in it are masked here. */
+  requestUri: string;
+  /** The verb that is authorized: `create` for every session. */
+  verb: string;
+  /** Who authenticated. */
+  user?: AuditUser;
+  /** As whom, where allowed `Impersonate-*` headers say so. */
+  impersonatedUser?: AuditUser;
+  objectRef?: ObjectReference;
+  /** What the client speaks, e.g. `SPDY/3.1 v4.channel.k8s.io`. */
+  protocol?: string;
+  /** The command, argument by argument. */
+  argv?: readonly string[];
+  /** The streams that were asked for. */
+  flags?: { stdin: boolean; stdout: boolean; stderr: boolean; tty: boolean };
+}
+
+/** What a session is opened to. A port-forward has no container. */
+export interface AuditTarget {
+  namespace: string;
+  podName: string;
+  podUid: string;
+  nodeName: string;
+  container?: string;
+  containerKind?: string;
+  image?: string;
+  imageId?: string;
+}
+
+/** What the policy said. */
+export interface AuditDecision {
+  allowed: boolean;
+  rule: string;
+  reason: string;
+  obligations?: readonly { type: string }[];
+}
+
+/** How a session was opened. */
+export interface AuditStart {
+  /** `host:port`. */
+  upstream: string;
+  clientProtocol: string;
+  upstreamProtocol: string;
+}
+
+/** What one stream came to. `bytesIn` is client to pod, `bytesOut` pod to client. */
+export interface AuditStream {
+  name: string;
+  id?: number;
+  bytesIn: number;
+  bytesOut: number;
+  openedAt: Date;
+  durationMs: number;
+  endedBy?: string;
+}
+
+/** Why a session ended. */
+export type AuditEndReason =
+  | "command_ended"
+  | "client_closed"
+  | "client_vanished"
+  | "upstream_closed"
+  | "upstream_vanished"
+  | "upstream_refused"
+  | "idle_limit"
+  | "time_limit"
+  | "setup_timeout"
+  | "gateway_draining"
+  | "protocol_error"
+  | "audit_failure"
+  | "gateway_error";
+
+/** Ends that nobody need look into. */
+const ORDERLY: ReadonlySet<AuditEndReason> = new Set(["command_ended", "client_closed", "upstream_closed"]);
+
+/** How a session ended. */
+export interface AuditEnd {
+  reason: AuditEndReason;
+  by: "client" | "upstream" | "gateway";
+  /** One sentence, as the client is told it. */
+  message: string;
+  exitCode?: number;
+  /** Summed up by name: a port-forward opens many streams of one name. */
+  streams: readonly Pick<AuditStream, "name" | "bytesIn" | "bytesOut">[];
+  durationMs: number;
+}
+
+/** A refusal, as the client is told it. */
+export interface AuditRefusal {
+  /** HTTP status. */
+  code: number;
+  /** A `metav1.StatusReason`. */
+  reason: string;
+  message: string;
+  /** The rule that refused, where it was one. */
+  rule?: string;
+}
+
+/** Bounds of what a client can make long, in bytes of UTF-8. A line stays below 2 MiB whatever is sent. */
+const MAX = {
+  uriBytes: 16384,
+  userAgentBytes: 1024,
+  argvBytes: 65536,
+  argvItems: 4096,
+  nameBytes: 1024,
+  messageBytes: 4096,
+  groupsBytes: 32768,
+  extraBytes: 32768,
+  listItems: 1024,
+  sourceIps: 16,
+  streamNames: 64,
+};
+
+/** What was decided, allowed or denied; to be durable before anything opens. */
+export function decisionEvent(
+  facts: Facts,
+  target: AuditTarget | undefined,
+  { allowed, rule, reason, obligations = [] }: AuditDecision,
+  at = new Date(),
+): AuditEvent {
+  return event(facts, target, at, {
+    type: "decision",
+    stage: "RequestReceived",
+    annotations: (bounds) => ({
+      "authorization.k8s.io/decision": allowed ? "allow" : "forbid",
+      "authorization.k8s.io/reason": bounds.text("reason", reason, MAX.messageBytes),
+      "postern.dev/rule": bounds.text("rule", rule, MAX.nameBytes),
+      "postern.dev/obligations": safeJson(obligations.map(({ type }) => type)),
+    }),
+  });
+}
+
+/** The session is open: both sides have switched protocols. */
+export function startEvent(
+  facts: Facts,
+  target: AuditTarget,
+  { upstream, clientProtocol, upstreamProtocol }: AuditStart,
+  at = new Date(),
+): AuditEvent {
+  return event(facts, target, at, {
+    type: "start",
+    stage: "ResponseStarted",
+    status: () => ({ metadata: {}, code: 101 }),
+    annotations: (bounds) => ({
+      "postern.dev/upstream": bounds.text("upstream", upstream, MAX.nameBytes),
+      "postern.dev/client-protocol": bounds.text("client-protocol", clientProtocol, MAX.nameBytes),
+      "postern.dev/upstream-protocol": bounds.text("upstream-protocol", upstreamProtocol, MAX.nameBytes),
+    }),
+  });
+}
+
+/** One stream has ended. */
+export function streamEvent(
+  facts: Facts,
+  target: AuditTarget,
+  { name, id, bytesIn, bytesOut, openedAt, durationMs, endedBy }: AuditStream,
+  at = new Date(),
+): AuditEvent {
+  return event(facts, target, at, {
+    type: "stream",
+    stage: "ResponseStarted",
+    status: () => ({ metadata: {}, code: 101 }),
+    annotations: (bounds) => ({
+      "postern.dev/stream": bounds.text("stream", name, MAX.nameBytes),
+      "postern.dev/stream-id": id?.toString(),
+      "postern.dev/bytes-in": bytesIn.toString(),
+      "postern.dev/bytes-out": bytesOut.toString(),
+      "postern.dev/opened-at": timestamp(openedAt),
+      "postern.dev/duration-ms": Math.round(durationMs).toString(),
+      "postern.dev/ended-by": endedBy,
+    }),
+  });
+}
+
+/** The session is over. */
+export function endEvent(
+  facts: Facts,
+  target: AuditTarget,
+  { reason, by, message, exitCode, streams, durationMs }: AuditEnd,
+  at = new Date(),
+): AuditEvent {
+  return event(facts, target, at, {
+    type: "end",
+    stage: "ResponseComplete",
+    status: (bounds) =>
+      ORDERLY.has(reason) ? { metadata: {}, code: 101 } : {
+        metadata: {},
+        status: "Failure",
+        message: bounds.text("message", message, MAX.messageBytes),
+        code: 101,
+      },
+    annotations: (bounds) => ({
+      "postern.dev/end-reason": reason,
+      "postern.dev/ended-by": by,
+      "postern.dev/message": bounds.text("message", message, MAX.messageBytes),
+      "postern.dev/exit-code": exitCode?.toString(),
+      "postern.dev/bytes-in": total(streams, "bytesIn"),
+      "postern.dev/bytes-out": total(streams, "bytesOut"),
+      "postern.dev/streams": sumsByName(streams, bounds),
+      "postern.dev/duration-ms": Math.round(durationMs).toString(),
+    }),
+  });
+}
+
+/** The request came to nothing: refused by the gateway, or by the upstream before the session opened. */
+export function refusalEvent(
+  facts: Facts,
+  target: AuditTarget | undefined,
+  { code, reason, message, rule }: AuditRefusal,
+  at = new Date(),
+): AuditEvent {
+  return event(facts, target, at, {
+    type: "refusal",
+    stage: "ResponseComplete",
+    status: (bounds) => ({
+      metadata: {},
+      status: "Failure",
+      message: bounds.text("message", message, MAX.messageBytes),
+      reason: bounds.text("reason", reason, MAX.nameBytes),
+      code,
+    }),
+    annotations: (bounds) => ({
+      "authorization.k8s.io/decision": code === 403 ? "forbid" : undefined,
+      "authorization.k8s.io/reason": code === 403
+        ? bounds.text("message", message, MAX.messageBytes)
+        : undefined,
+      "postern.dev/rule": rule === undefined ? undefined : bounds.text("rule", rule, MAX.nameBytes),
+    }),
+  });
+}
+
+interface Shape {
+  type: "decision" | "start" | "stream" | "end" | "refusal";
+  stage: AuditEvent["stage"];
+  status?: (bounds: Bounds) => ResponseStatus;
+  annotations: (bounds: Bounds) => Record<string, string | undefined>;
+}
+
+function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: Shape): AuditEvent {
+  const bounds = new Bounds();
+  const user = userOf(facts.user ?? {}, "user", bounds);
+  const impersonatedUser = facts.impersonatedUser &&
+    userOf(facts.impersonatedUser, "impersonatedUser", bounds);
+  const objectRef = facts.objectRef && objectReference(facts.objectRef, target, bounds);
+  const userAgent = facts.userAgent && bounds.text("userAgent", facts.userAgent, MAX.userAgentBytes);
+  const responseStatus = shape.status?.(bounds);
+  const annotations = defined({
+    "postern.dev/event": shape.type,
+    ...requestAnnotations(facts, bounds),
+    ...(target && targetAnnotations(target, bounds)),
+    ...shape.annotations(bounds),
+  });
+  const requestURI = bounds.text("requestURI", maskUri(facts.requestUri), MAX.uriBytes);
+  const sourceIPs = bounds.list("sourceIPs", facts.sourceIps, MAX.sourceIps * 64, MAX.sourceIps);
+  if (bounds.cut.length > 0) annotations["postern.dev/truncated"] = safeJson(bounds.cut);
+  return {
+    kind: "Event",
+    apiVersion: "audit.k8s.io/v1",
+    level: "Metadata",
+    auditID: facts.auditId,
+    stage: shape.stage,
+    requestURI,
+    verb: facts.verb,
+    user,
+    ...(impersonatedUser && { impersonatedUser }),
+    sourceIPs,
+    ...(userAgent && { userAgent }),
+    ...(objectRef && { objectRef }),
+    ...(responseStatus && { responseStatus }),
+    requestReceivedTimestamp: timestamp(facts.receivedAt),
+    stageTimestamp: timestamp(at),
+    annotations,
+  };
+}
+
+function requestAnnotations(
+  { protocol, argv, flags }: Facts,
+  bounds: Bounds,
+): Record<string, string | undefined> {
+  const kept = argv && bounds.list("argv", argv, MAX.argvBytes, MAX.argvItems);
+  return {
+    "postern.dev/protocol": protocol && bounds.text("protocol", protocol, MAX.nameBytes),
+    "postern.dev/argv": kept && safeJson(kept),
+    "postern.dev/argv-sha256": bounds.cut.includes("argv") ? sha256(JSON.stringify(argv)) : undefined,
+    "postern.dev/stdin": flags?.stdin.toString(),
+    "postern.dev/stdout": flags?.stdout.toString(),
+    "postern.dev/stderr": flags?.stderr.toString(),
+    "postern.dev/tty": flags?.tty.toString(),
+  };
+}
+
+function targetAnnotations(target: AuditTarget, bounds: Bounds): Record<string, string | undefined> {
+  const short = (name: string, value: string | undefined) =>
+    value === undefined ? undefined : bounds.text(name, value, MAX.nameBytes);
+  return {
+    "postern.dev/namespace": short("namespace", target.namespace),
+    "postern.dev/pod": short("pod", target.podName),
+    "postern.dev/pod-uid": short("pod-uid", target.podUid),
+    "postern.dev/node": short("node", target.nodeName),
+    "postern.dev/container": short("container", target.container),
+    "postern.dev/container-kind": target.containerKind,
+    "postern.dev/image": short("image", target.image),
+    "postern.dev/image-id": short("image-id", target.imageId),
+  };
+}
+
+function userOf({ username, uid, groups, extra }: AuditUser, name: string, bounds: Bounds): AuditUser {
+  return {
+    ...(username !== undefined && { username: bounds.text(`${name}.username`, username, MAX.nameBytes) }),
+    ...(uid && { uid: bounds.text(`${name}.uid`, uid, MAX.nameBytes) }),
+    ...(groups && { groups: bounds.list(`${name}.groups`, groups, MAX.groupsBytes, MAX.listItems) }),
+    ...(extra && Object.keys(extra).length > 0 && { extra: extraOf(extra, `${name}.extra`, bounds) }),
+  };
+}
+
+/** Keys and values share one bound. What does not fit is left out key by key, so that none lacks its values. */
+function extraOf(extra: Readonly<Record<string, readonly string[]>>, name: string, bounds: Bounds) {
+  const kept = new Map<string, readonly string[]>();
+  let left = MAX.extraBytes;
+  for (const [key, values] of Object.entries(extra)) {
+    const [keptKey, ...keptValues] = bounds.list(name, [key, ...values], left, MAX.listItems);
+    if (keptKey === undefined) break;
+    kept.set(keptKey, keptValues);
+    left -= safeJson([keptKey, ...keptValues]).length;
+  }
+  return Object.fromEntries(kept);
+}
+
+function objectReference(reference: ObjectReference, target: AuditTarget | undefined, bounds: Bounds) {
+  const { resource, namespace, name, uid = target?.podUid, apiGroup, apiVersion, subresource } = reference;
+  const cut: Record<string, string | undefined> = { namespace, name, uid, apiGroup, apiVersion, subresource };
+  return {
+    resource: bounds.text("objectRef.resource", resource, MAX.nameBytes),
+    ...defined(cut, (key, value) => bounds.text(`objectRef.${key}`, value, MAX.nameBytes)),
+  };
+}
+
+/** The entries that have a value. */
+function defined(
+  entries: Record<string, string | undefined>,
+  map = (_key: string, value: string) => value,
+): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [key, value] of Object.entries(entries)) {
+    if (value !== undefined && value !== "") kept[key] = map(key, value);
+  }
+  return kept;
+}
+
+function total(streams: AuditEnd["streams"], key: "bytesIn" | "bytesOut"): string {
+  return streams.reduce((sum, stream) => sum + stream[key], 0).toString();
+}
+
+/** `{"stdout":{"streams":1,"bytesIn":0,"bytesOut":12}}` */
+function sumsByName(streams: AuditEnd["streams"], bounds: Bounds): string {
+  const sums = new Map<string, { streams: number; bytesIn: number; bytesOut: number }>();
+  for (const { name, bytesIn, bytesOut } of streams) {
+    // The names of a session's streams are few; whatever else comes shares the last entry.
+    const known = sums.has(name) || sums.size < MAX.streamNames;
+    const key = known ? bounds.text("streams", name, MAX.nameBytes) : "";
+    const sum = sums.get(key) ?? { streams: 0, bytesIn: 0, bytesOut: 0 };
+    sums.set(key, {
+      streams: sum.streams + 1,
+      bytesIn: sum.bytesIn + bytesIn,
+      bytesOut: sum.bytesOut + bytesOut,
+    });
+  }
+  return safeJson(Object.fromEntries(sums));
+}
+
+/** RFC 3339 with microseconds, as `metav1.MicroTime`; the clock has milliseconds. */
+function timestamp(date: Date): string {
+  return date.toISOString().replace("Z", "000Z");
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

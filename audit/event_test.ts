@@ -1,0 +1,335 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  type AuditEvent,
+  type AuditTarget,
+  decisionEvent,
+  endEvent,
+  type Facts,
+  refusalEvent,
+  startEvent,
+  streamEvent,
+} from "./event.ts";
+import { safeJson } from "./line.ts";
+
+const AT = new Date("2026-03-01T10:00:01.500Z");
+
+const facts: Facts = {
+  auditId: "5f0c8d4e-3a53-4d0f-9c0a-0c4f3a2f8f11",
+  receivedAt: new Date("2026-03-01T10:00:00.123Z"),
+  sourceIps: ["192.0.2.7"],
+  userAgent: "kubectl/v1.32.0",
+  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh&command=-c&command=id&stdout=true",
+  verb: "create",
+  user: { username: "alice", uid: "u-1", groups: ["dev", "system:authenticated"], extra: {} },
+  objectRef: { resource: "pods", namespace: "default", name: "web", apiVersion: "v1", subresource: "exec" },
+  protocol: "SPDY/3.1 v4.channel.k8s.io",
+  argv: ["sh", "-c", "id"],
+  flags: { stdin: false, stdout: true, stderr: false, tty: false },
+};
+
+const target: AuditTarget = {
+  namespace: "default",
+  podName: "web",
+  podUid: "0b1c",
+  nodeName: "node-1",
+  container: "app",
+  containerKind: "regular",
+  image: "nginx:1.27",
+};
+
+/** What every event of this request has. */
+const common = {
+  kind: "Event",
+  apiVersion: "audit.k8s.io/v1",
+  level: "Metadata",
+  auditID: facts.auditId,
+  requestURI: facts.requestUri,
+  verb: "create",
+  user: { username: "alice", uid: "u-1", groups: ["dev", "system:authenticated"] },
+  sourceIPs: ["192.0.2.7"],
+  userAgent: "kubectl/v1.32.0",
+  objectRef: {
+    resource: "pods",
+    namespace: "default",
+    name: "web",
+    uid: "0b1c",
+    apiVersion: "v1",
+    subresource: "exec",
+  },
+  requestReceivedTimestamp: "2026-03-01T10:00:00.123000Z",
+  stageTimestamp: "2026-03-01T10:00:01.500000Z",
+};
+const annotations = {
+  "postern.dev/protocol": "SPDY/3.1 v4.channel.k8s.io",
+  "postern.dev/argv": '["sh","-c","id"]',
+  "postern.dev/stdin": "false",
+  "postern.dev/stdout": "true",
+  "postern.dev/stderr": "false",
+  "postern.dev/tty": "false",
+  "postern.dev/namespace": "default",
+  "postern.dev/pod": "web",
+  "postern.dev/pod-uid": "0b1c",
+  "postern.dev/node": "node-1",
+  "postern.dev/container": "app",
+  "postern.dev/container-kind": "regular",
+  "postern.dev/image": "nginx:1.27",
+};
+
+const end = { by: "upstream", message: "the command ended", durationMs: 2500.4 } as const;
+const streams = [
+  { name: "stdout", bytesIn: 0, bytesOut: 12 },
+  { name: "stdout", bytesIn: 0, bytesOut: 1 },
+  { name: "stdin", bytesIn: 5, bytesOut: 0 },
+];
+
+const events: { name: string; event: AuditEvent; want: Partial<AuditEvent> }[] = [
+  {
+    name: "decisionEvent, allowed",
+    event: decisionEvent(facts, target, {
+      allowed: true,
+      rule: "privileged-container",
+      reason: "not privileged",
+      obligations: [{ type: "record" }],
+    }, AT),
+    want: {
+      stage: "RequestReceived",
+      annotations: {
+        "postern.dev/event": "decision",
+        "authorization.k8s.io/decision": "allow",
+        "authorization.k8s.io/reason": "not privileged",
+        "postern.dev/rule": "privileged-container",
+        "postern.dev/obligations": '["record"]',
+      },
+    },
+  },
+  {
+    name: "decisionEvent, denied",
+    event: decisionEvent(facts, target, { allowed: false, rule: "privileged-container", reason: "no" }, AT),
+    want: {
+      stage: "RequestReceived",
+      annotations: {
+        "postern.dev/event": "decision",
+        "authorization.k8s.io/decision": "forbid",
+        "authorization.k8s.io/reason": "no",
+        "postern.dev/rule": "privileged-container",
+        "postern.dev/obligations": "[]",
+      },
+    },
+  },
+  {
+    name: "startEvent",
+    event: startEvent(
+      facts,
+      target,
+      { upstream: "10.0.0.1:10250", clientProtocol: "v5", upstreamProtocol: "v4" },
+      AT,
+    ),
+    want: {
+      stage: "ResponseStarted",
+      responseStatus: { metadata: {}, code: 101 },
+      annotations: {
+        "postern.dev/event": "start",
+        "postern.dev/upstream": "10.0.0.1:10250",
+        "postern.dev/client-protocol": "v5",
+        "postern.dev/upstream-protocol": "v4",
+      },
+    },
+  },
+  {
+    name: "streamEvent",
+    event: streamEvent(facts, target, {
+      name: "stdout",
+      id: 3,
+      bytesIn: 0,
+      bytesOut: 39,
+      openedAt: new Date("2026-03-01T10:00:00.500Z"),
+      durationMs: 1000.6,
+      endedBy: "closed",
+    }, AT),
+    want: {
+      stage: "ResponseStarted",
+      responseStatus: { metadata: {}, code: 101 },
+      annotations: {
+        "postern.dev/event": "stream",
+        "postern.dev/stream": "stdout",
+        "postern.dev/stream-id": "3",
+        "postern.dev/bytes-in": "0",
+        "postern.dev/bytes-out": "39",
+        "postern.dev/opened-at": "2026-03-01T10:00:00.500000Z",
+        "postern.dev/duration-ms": "1001",
+        "postern.dev/ended-by": "closed",
+      },
+    },
+  },
+  {
+    name: "endEvent of a command with an exit code",
+    event: endEvent(facts, target, { ...end, reason: "command_ended", exitCode: 7, streams }, AT),
+    want: {
+      stage: "ResponseComplete",
+      responseStatus: { metadata: {}, code: 101 },
+      annotations: {
+        "postern.dev/event": "end",
+        "postern.dev/end-reason": "command_ended",
+        "postern.dev/ended-by": "upstream",
+        "postern.dev/message": "the command ended",
+        "postern.dev/exit-code": "7",
+        "postern.dev/bytes-in": "5",
+        "postern.dev/bytes-out": "13",
+        "postern.dev/streams":
+          '{"stdout":{"streams":2,"bytesIn":0,"bytesOut":13},"stdin":{"streams":1,"bytesIn":5,"bytesOut":0}}',
+        "postern.dev/duration-ms": "2500",
+      },
+    },
+  },
+  {
+    name: "endEvent of a session that broke, with exit code unknown",
+    event: endEvent(facts, target, { ...end, reason: "upstream_vanished", message: "lost", streams: [] }, AT),
+    want: {
+      stage: "ResponseComplete",
+      responseStatus: { metadata: {}, status: "Failure", message: "lost", code: 101 },
+      annotations: {
+        "postern.dev/event": "end",
+        "postern.dev/end-reason": "upstream_vanished",
+        "postern.dev/ended-by": "upstream",
+        "postern.dev/message": "lost",
+        "postern.dev/bytes-in": "0",
+        "postern.dev/bytes-out": "0",
+        "postern.dev/streams": "{}",
+        "postern.dev/duration-ms": "2500",
+      },
+    },
+  },
+  {
+    name: "refusalEvent by a rule",
+    event: refusalEvent(
+      facts,
+      target,
+      { code: 403, reason: "Forbidden", message: "no", rule: "privileged" },
+      AT,
+    ),
+    want: {
+      stage: "ResponseComplete",
+      responseStatus: { metadata: {}, status: "Failure", message: "no", reason: "Forbidden", code: 403 },
+      annotations: {
+        "postern.dev/event": "refusal",
+        "authorization.k8s.io/decision": "forbid",
+        "authorization.k8s.io/reason": "no",
+        "postern.dev/rule": "privileged",
+      },
+    },
+  },
+];
+for (const { name, event, want } of events) {
+  Deno.test(`${name} is the API server's shape`, () => {
+    assert.deepEqual(event, { ...common, ...want, annotations: { ...annotations, ...want.annotations } });
+  });
+}
+
+Deno.test("refusalEvent of a request without user or target has neither, and claims no decision", () => {
+  const { auditId, receivedAt, sourceIps, verb } = facts;
+  const refusal = { code: 401, reason: "Unauthorized", message: "Unauthorized" };
+  const event = refusalEvent(
+    { auditId, receivedAt, sourceIps, verb, requestUri: "/" },
+    undefined,
+    refusal,
+    AT,
+  );
+  assert.deepEqual(event.user, {});
+  assert.equal(event.objectRef, undefined);
+  assert.deepEqual(event.annotations, { "postern.dev/event": "refusal" });
+});
+
+Deno.test("an impersonated request names both: user authenticated, impersonatedUser is in effect", () => {
+  const event = decisionEvent(
+    { ...facts, impersonatedUser: { username: "bob", groups: ["ops"], extra: { reason: ["drill"] } } },
+    target,
+    { allowed: true, rule: "r", reason: "" },
+  );
+  assert.equal(event.user.username, "alice");
+  assert.deepEqual(event.impersonatedUser, {
+    username: "bob",
+    groups: ["ops"],
+    extra: { reason: ["drill"] },
+  });
+});
+
+Deno.test("an event that was cut says where, and whose argv it was", () => {
+  const long = "é".repeat(40000);
+  const event = decisionEvent(
+    { ...facts, userAgent: long, argv: ["sh", long, "rm -rf /"] },
+    target,
+    { allowed: true, rule: "r", reason: "ok" },
+  );
+  assert.equal(event.annotations["postern.dev/truncated"], '["userAgent","argv"]');
+  assert.equal(event.userAgent, "é".repeat(512));
+  assert.match(event.annotations["postern.dev/argv-sha256"] ?? "", /^[0-9a-f]{64}$/);
+  const [shell, kept, ...rest] = JSON.parse(event.annotations["postern.dev/argv"] ?? "");
+  assert.deepEqual([shell, rest], ["sh", []]);
+  assert.ok(long.startsWith(kept) && kept.length > 32000);
+});
+
+Deno.test("a command that fits is not marked as cut", () => {
+  const argv = ["sh", "-c", "x".repeat(60000), ""];
+  const event = decisionEvent({ ...facts, argv }, target, { allowed: true, rule: "r", reason: "ok" });
+  assert.equal(event.annotations["postern.dev/truncated"], undefined);
+  assert.deepEqual(JSON.parse(event.annotations["postern.dev/argv"] ?? ""), argv);
+});
+
+Deno.test("whatever a client sends, an event stays below 2 MiB", () => {
+  const huge = "\x1b".repeat(1 << 20);
+  const many = Array.from({ length: 50000 }, () => "\x1b\u202e");
+  const user = { username: huge, uid: huge, groups: many, extra: { [huge]: many, a: many, b: [huge] } };
+  const event = endEvent(
+    {
+      ...facts,
+      requestUri: huge,
+      userAgent: huge,
+      protocol: huge,
+      argv: [huge, ...many],
+      user,
+      impersonatedUser: user,
+      sourceIps: many,
+      objectRef: { resource: huge, name: huge, namespace: huge, subresource: huge },
+    },
+    {
+      namespace: huge,
+      podName: huge,
+      podUid: huge,
+      nodeName: huge,
+      container: huge,
+      image: huge,
+      imageId: huge,
+    },
+    {
+      reason: "protocol_error",
+      by: "client",
+      message: huge,
+      durationMs: 0,
+      streams: many.map((name, index) => ({
+        name: `${huge.slice(0, 2000)}${name}${index}`,
+        bytesIn: 1,
+        bytesOut: 1,
+      })),
+    },
+  );
+  const bytes = new TextEncoder().encode(safeJson(event)).length;
+  assert.ok(bytes < 2 << 20, `${bytes} bytes`);
+  assert.equal(event.annotations["postern.dev/bytes-in"], "50000");
+});
+
+Deno.test("any strings give an event of one line that parses back, with argv as it was", () => {
+  const text = fc.string({ unit: "binary" });
+  fc.assert(fc.property(fc.array(text), text, text, (argv, username, userAgent) => {
+    const event = decisionEvent(
+      { ...facts, argv, user: { username, groups: argv }, userAgent },
+      target,
+      { allowed: true, rule: "r", reason: username },
+    );
+    const line = safeJson(event);
+    assert.doesNotMatch(line, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    const parsed = JSON.parse(line);
+    assert.deepEqual(parsed, event);
+    assert.deepEqual(JSON.parse(parsed.annotations["postern.dev/argv"] ?? ""), argv);
+  }));
+});

@@ -1,0 +1,23 @@
+/**
+ * What a terminal acts on and JSON lets pass: DEL and C1 controls (U+009B begins an escape sequence), line and
+ * paragraph separators, and format characters, the bidi controls among them, which make text read as another.
+ */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * A value as JSON on one line that a terminal prints and does nothing else with. Parses back to the same value.
+ *
+ * `JSON.stringify` already escapes C0 controls and lone surrogates.
+ */
+export function safeJson(value: unknown): string {
+  return JSON.stringify(value).replace(UNSAFE, escapeUnits);
+}
+
+/** Each UTF-16 unit as `\uXXXX`; a character beyond U+FFFF has two. */
+function escapeUnits(character: string): string {
+  let escaped = "";
+  for (let unit = 0; unit < character.length; unit++) {
+    escaped += `\\u${character.charCodeAt(unit).toString(16).padStart(4, "0")}`;
+  }
+  return escaped;
+}
