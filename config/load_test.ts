@@ -134,6 +134,16 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     want: ["gateway.yaml:3:20: log.level: expected each key once, got it again after the one in line 3"],
   },
   {
+    name: "a path that would end early in a system call",
+    yaml: 'server: {tls: {certFile: "a\\0b"}}\n',
+    want: ['gateway.yaml:3:16: server.tls.certFile: expected the path of a file, got "a\\u0000b"'],
+  },
+  {
+    name: "a name of two lines",
+    yaml: 'authentication: {audiences: ["a\\nb"]}\n',
+    want: ['gateway.yaml:3:30: authentication.audiences[0]: expected the name of an audience, got "a\\nb"'],
+  },
+  {
     name: "an alias, which could grow beyond the text",
     yaml: "server: &a {}\nlog: *a\n",
     want: ["gateway.yaml:4:6: log: expected a value of its own, got an alias: write the value out"],

@@ -54,7 +54,7 @@ export function word<const Words extends readonly [string, ...string[]]>(words: 
 export function file() {
   const phrase = expected("the path of a file");
   // 4,096 bytes is PATH_MAX of Linux; NUL would end the path early in a system call.
-  return z.string(phrase).min(1, phrase).max(4096, phrase).regex(/^[^\0]*$/, phrase);
+  return z.string(phrase).min(1, phrase).max(4096, phrase).refine((path) => !path.includes("\0"), phrase);
 }
 
 /** The path of a file that may be left out. */
@@ -63,9 +63,14 @@ export function optionalFile(description: string) {
 }
 
 /** Text of one line that says something. `what` completes "expected …". */
-export function text(what: string, { maxLength = 253, pattern = /^[^\p{Cc}]*$/u } = {}) {
+export function text(
+  what: string,
+  { maxLength = 253, pattern }: { maxLength?: number; pattern?: RegExp } = {},
+) {
   const phrase = expected(what);
-  return z.string(phrase).min(1, phrase).max(maxLength, phrase).regex(pattern, phrase);
+  const bounded = z.string(phrase).min(1, phrase).max(maxLength, phrase);
+  // Other engines read `\p` otherwise, so that this pattern stays out of the JSON Schema.
+  return pattern ? bounded.regex(pattern, phrase) : bounded.refine((value) => !/\p{Cc}/u.test(value), phrase);
 }
 
 /** An IP address, as text. */

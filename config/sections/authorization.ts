@@ -5,7 +5,7 @@ const group = expected('"" or the name of an API group such as "postern.dev"');
 
 /** What is asked about a user: SubjectAccessReview. */
 export const authorization = section({
-  group: z.string(group).max(253, group)
+  group: z.string(group).max(253, { ...group, abort: true })
     .regex(/^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$/, group)
     .default("").meta({
       description:
