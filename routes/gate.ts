@@ -1,0 +1,70 @@
+import type { AuditTarget } from "../audit/event.ts";
+import type { Journal } from "../audit/journal.ts";
+import type { Decision } from "../authz/policy/decision.ts";
+import type { Identity, User } from "../authz/user.ts";
+import type { Target } from "../kube/target.ts";
+import type { DialOptions, KubeletEndpoint } from "../session/kubelet_dial.ts";
+import type { SessionLimits } from "../session/lifetime.ts";
+import type { HeaderLine } from "./handler.ts";
+
+/** What a session is authorized for, as SubjectAccessReview asks it. */
+export interface SessionAttributes {
+  namespace: string;
+  pod: string;
+  subresource: "exec" | "attach" | "portforward";
+}
+
+/** What a target is asked for by. */
+export interface TargetRequest {
+  namespace: string;
+  pod: string;
+  container: string | undefined;
+  purpose: "exec" | "attach" | "portforward";
+}
+
+/**
+ * The steps of a session's journey, in their order. Each throws a Refusal, which is what the client is told; whatever
+ * else it throws is a refusal too, without words.
+ */
+export interface Gate {
+  /** Who is it? 401, or 503 where nobody can say. */
+  authenticate(token: string, signal: AbortSignal): Promise<User>;
+  /** As whom do they ask? 403 where they may not. */
+  impersonate(user: User, headers: readonly HeaderLine[], signal: AbortSignal): Promise<Identity>;
+  /** The pod as it is now, pinned by its UID. 404 and 400 in the API server's words. */
+  resolve(request: TargetRequest, signal: AbortSignal): Promise<Target>;
+  /** May they? 403 in the API server's words. */
+  authorize(user: User, attributes: SessionAttributes, signal: AbortSignal): Promise<void>;
+  /** What the policy says of this user and this target. Never throws: an error is a denial. */
+  decide(user: User, target: Target, signal: AbortSignal): Promise<Decision>;
+  /** Where the session is recorded. */
+  journal: Journal;
+  /** The target's kubelet, with the gateway's credentials as they are now. */
+  endpoint(target: Target): Promise<KubeletEndpoint>;
+  dial: Omit<DialOptions, "signal">;
+  limits: SessionLimits;
+  /** Sessions open at once; a further one is refused with 429. */
+  maxSessions: number;
+  /** Tells the gateway's own log what no client may know. */
+  report(message: string, cause: unknown, auditId: string): void;
+}
+
+/** What the audit says of a target. */
+export function auditTarget(target: Target): AuditTarget {
+  const { namespace, podName, podUid, nodeName, container, pod } = target;
+  const statuses = [
+    ...pod.status?.containerStatuses ?? [],
+    ...pod.status?.initContainerStatuses ?? [],
+    ...pod.status?.ephemeralContainerStatuses ?? [],
+  ];
+  const imageId = statuses.find(({ name }) => name === container?.name)?.imageID;
+  return {
+    namespace,
+    podName,
+    podUid,
+    nodeName,
+    ...(container && { container: container.name, containerKind: container.kind }),
+    ...(container?.spec.image && { image: container.spec.image }),
+    ...(imageId && { imageId }),
+  };
+}

@@ -1,0 +1,45 @@
+import { randomUUID } from "node:crypto";
+import type { AuditTarget, Facts, ObjectReference } from "../audit/event.ts";
+import type { Identity, User } from "../authz/user.ts";
+import type { RequestContext } from "./handler.ts";
+import type { RequestTarget } from "./request_target.ts";
+
+/** One request on its way through the gate: what is known of it grows with each step, and a refusal's event has it all. */
+export class Journey {
+  readonly auditId: string = randomUUID();
+  readonly method: string;
+  readonly context: RequestContext;
+  readonly target: RequestTarget;
+  auditTarget: AuditTarget | undefined;
+  #facts: Facts;
+
+  constructor(method: string, context: RequestContext, target: RequestTarget, objectRef?: ObjectReference) {
+    this.method = method;
+    this.context = context;
+    this.target = target;
+    const userAgent = context.rawHeaders.find(([name]) => name.toLowerCase() === "user-agent")?.[1];
+    this.#facts = {
+      auditId: this.auditId,
+      receivedAt: new Date(),
+      sourceIps: [context.remoteAddress],
+      requestUri: context.rawTarget,
+      verb: "create",
+      ...(userAgent !== undefined && { userAgent }),
+      ...(objectRef !== undefined && { objectRef }),
+    };
+  }
+
+  get facts(): Facts {
+    return this.#facts;
+  }
+
+  /** Adds what a step has learned. */
+  learn(facts: Partial<Facts>): void {
+    this.#facts = { ...this.#facts, ...facts };
+  }
+
+  /** Who asks: the owner of the credential, and as whom where that is someone else. */
+  learnIdentity({ user, impersonator }: Identity | { user: User; impersonator?: undefined }): void {
+    this.learn(impersonator === undefined ? { user } : { user: impersonator, impersonatedUser: user });
+  }
+}
