@@ -1,0 +1,88 @@
+/** Commands of etcd, the API server, the controller manager and the scheduler. */
+
+import { join } from "node:path";
+import type { Layout } from "./layout.ts";
+import type { State } from "./state.ts";
+import { tokenFile, writeKubeconfig } from "./users.ts";
+
+const SERVICE_ADDRESSES = "10.96.0.0/16";
+const TOKEN_ISSUER = "https://kubernetes.default.svc.cluster.local";
+
+/** etcd without TLS: it listens on loopback only, and the machine is root's. */
+export function etcd(at: Layout, { ports }: State): string[] {
+  const client = `http://127.0.0.1:${ports.etcdClient}`;
+  const peer = `http://127.0.0.1:${ports.etcdPeer}`;
+  return [
+    "etcd",
+    "--name=test",
+    `--data-dir=${at.etcd}`,
+    `--listen-client-urls=${client}`,
+    `--advertise-client-urls=${client}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=test=${peer}`,
+    "--logger=zap",
+  ];
+}
+
+/** The API server: users by certificate, token file and service account token; Node and RBAC decide. */
+export function apiServer(at: Layout, { ports }: State): string[] {
+  const pki = (name: string) => join(at.pki, name);
+  return [
+    at.kube,
+    "apiserver",
+    `--etcd-servers=http://127.0.0.1:${ports.etcdClient}`,
+    "--bind-address=127.0.0.1",
+    `--secure-port=${ports.apiServer}`,
+    `--tls-cert-file=${pki("apiserver.crt")}`,
+    `--tls-private-key-file=${pki("apiserver.key")}`,
+    `--client-ca-file=${pki("ca.crt")}`,
+    `--token-auth-file=${tokenFile(at)}`,
+    `--service-account-issuer=${TOKEN_ISSUER}`,
+    `--service-account-signing-key-file=${pki("service-account.key")}`,
+    `--service-account-key-file=${pki("service-account.pub")}`,
+    "--authorization-mode=Node,RBAC",
+    "--enable-admission-plugins=NodeRestriction",
+    "--allow-privileged=true",
+    `--kubelet-certificate-authority=${pki("ca.crt")}`,
+    `--kubelet-client-certificate=${pki("apiserver-kubelet-client.crt")}`,
+    `--kubelet-client-key=${pki("apiserver-kubelet-client.key")}`,
+    "--kubelet-preferred-address-types=Hostname",
+    `--service-cluster-ip-range=${SERVICE_ADDRESSES}`,
+    "--endpoint-reconciler-type=none", // 127.0.0.1 may not be an endpoint of a Service
+  ];
+}
+
+/** The controller manager; it gives service accounts to namespaces and signs nothing. */
+export async function controllerManager(at: Layout, state: State): Promise<string[]> {
+  return [
+    at.kube,
+    "controller-manager",
+    ...await controllerFlags(at, state, "controller-manager", state.ports.controllerManager),
+    `--root-ca-file=${join(at.pki, "ca.crt")}`,
+    "--use-service-account-credentials=true",
+    `--service-account-private-key-file=${join(at.pki, "service-account.key")}`,
+  ];
+}
+
+/** The scheduler. */
+export async function scheduler(at: Layout, state: State): Promise<string[]> {
+  return [at.kube, "scheduler", ...await controllerFlags(at, state, "scheduler", state.ports.scheduler)];
+}
+
+/** What controller manager and scheduler share; with one replica there is no leader to elect. */
+async function controllerFlags(at: Layout, state: State, name: string, port: number): Promise<string[]> {
+  const pair = { certificatePath: join(at.pki, `${name}.crt`), keyPath: join(at.pki, `${name}.key`) };
+  const kubeconfig = join(at.etc, `${name}.kubeconfig`);
+  await writeKubeconfig(kubeconfig, at, state.apiServerUrl, { [name]: pair });
+  return [
+    `--kubeconfig=${kubeconfig}`,
+    `--authentication-kubeconfig=${kubeconfig}`,
+    `--authorization-kubeconfig=${kubeconfig}`,
+    "--leader-elect=false",
+    "--bind-address=127.0.0.1",
+    `--secure-port=${port}`,
+    `--tls-cert-file=${pair.certificatePath}`,
+    `--tls-private-key-file=${pair.keyPath}`,
+  ];
+}

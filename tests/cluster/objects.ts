@@ -1,0 +1,67 @@
+/** The objects that tests find in the cluster: manifests/, applied, and each pod waited for in the state it is meant to be in. */
+
+import { join } from "node:path";
+import { type Layout, SOURCES } from "./layout.ts";
+import { run } from "./processes.ts";
+import type { State } from "./state.ts";
+import { writeSecret } from "./certificates.ts";
+import { writeKubeconfig } from "./users.ts";
+import { waitUntil } from "./wait.ts";
+
+const NODE_DEADLINE_SECONDS = 120;
+const POD_DEADLINE_SECONDS = 120;
+/** Ten years: the gateway's token shall outlive any cluster. */
+const GATEWAY_TOKEN = "87600h";
+
+/** What `kubectl wait --for` says of each pod of manifests/pods.yaml. */
+const PODS: Record<string, string> = {
+  web: "condition=Ready",
+  shell: "condition=Ready",
+  privileged: "condition=Ready",
+  hostpid: "condition=Ready",
+  tty: "condition=Ready",
+  init: "jsonpath={.status.initContainerStatuses[0].state.running.startedAt}",
+  done: "jsonpath={.status.phase}=Succeeded",
+};
+
+/** Waits until the node takes pods. */
+export async function waitForNode(at: Layout, state: State): Promise<void> {
+  const kubectl = kubectlAs(at, state);
+  const node = `node/${state.nodeName}`;
+  await waitUntil(
+    `${node} is registered`,
+    async () => (await kubectl("get", node, "-o", "name", "--ignore-not-found")) !== "",
+    { deadlineMs: NODE_DEADLINE_SECONDS * 1000 },
+  );
+  await kubectl("wait", node, "--for=condition=Ready", `--timeout=${NODE_DEADLINE_SECONDS}s`);
+}
+
+/** Applies the manifests and waits for the pods. */
+export async function createObjects(at: Layout, state: State): Promise<void> {
+  const kubectl = kubectlAs(at, state);
+  await waitUntil( // no pod is admitted before its service account is there
+    "the namespace default has its service account",
+    async () => (await kubectl("get", "serviceaccount/default", "-o", "name", "--ignore-not-found")) !== "",
+    { deadlineMs: NODE_DEADLINE_SECONDS * 1000 },
+  );
+  await kubectl("apply", "--server-side", "-f", join(SOURCES, "manifests"));
+  await Promise.all(
+    Object.entries(PODS).map(([name, condition]) =>
+      kubectl("wait", `pod/${name}`, `--for=${condition}`, `--timeout=${POD_DEADLINE_SECONDS}s`)
+    ),
+  );
+}
+
+/** Writes what a gateway needs to come to the API server and the kubelet as itself. */
+export async function writeGatewayCredentials(at: Layout, state: State): Promise<void> {
+  const kubectl = kubectlAs(at, state);
+  const account = ["postern", "--namespace=postern-system"];
+  const token = (await kubectl("create", "token", ...account, `--duration=${GATEWAY_TOKEN}`)).trim();
+  await writeSecret(state.paths.gatewayToken, token);
+  await writeKubeconfig(state.paths.gatewayKubeconfig, at, state.apiServerUrl, { postern: { token } });
+}
+
+/** kubectl as the admin of the cluster. */
+function kubectlAs(at: Layout, state: State): (...args: string[]) => Promise<string> {
+  return (...args) => run([state.paths.kubectl, `--kubeconfig=${at.kubeconfig}`, "--context=admin", ...args]);
+}
