@@ -53,9 +53,6 @@ import {
 /** What the kubelet is asked for, whatever the client speaks: the only one with half-close, resize and exit code. */
 export const UPSTREAM_PROTOCOL: StreamProtocol = "v4.channel.k8s.io";
 
-/** A Go client gives up 61 s after the last pong; this often it gets one while stdin keeps its pings from being read. */
-const UNASKED_PONG_MS = 10_000;
-
 /** What a translation needs to know of its session. */
 export interface TranslationOptions {
   /** Negotiated with the client. */
@@ -65,6 +62,12 @@ export interface TranslationOptions {
   limits: SessionLimits;
   /** Aborted when the gateway must end the session. */
   signal: AbortSignal;
+  /**
+   * How often a client gets a pong, in milliseconds, while stdin that nobody takes keeps its pings from being read: a
+   * Go client gives up 61 s after the last one. A client that is gone is found out so, too.
+   * @default {10000}
+   */
+  unaskedPongMs?: number;
 }
 
 /**
@@ -136,7 +139,7 @@ class Translation implements Disposable {
     this.#options = options;
     this.#channels = new ChannelReader(options.protocol, options.requested);
     this.#lifetime = new Lifetime(options.limits, options.signal);
-    this.#pongTimer = setInterval(() => this.#pongWhileBlocked(), UNASKED_PONG_MS);
+    this.#pongTimer = setInterval(() => this.#pongWhileBlocked(), options.unaskedPongMs ?? 10_000);
   }
 
   [Symbol.dispose](): void {
