@@ -5,8 +5,8 @@
 
 import "./reflect_metadata.ts";
 import * as x509 from "@peculiar/x509";
-import { chmod } from "node:fs/promises";
 import { join } from "node:path";
+import { writeSecret } from "./files.ts";
 import type { Layout } from "./layout.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -148,10 +148,4 @@ async function publicPem({ publicKey }: CryptoKeyPair): Promise<string> {
 async function writePair(path: string, pair: PemPair): Promise<void> {
   await Deno.writeTextFile(`${path}.crt`, pair.certificate);
   await writeSecret(`${path}.key`, pair.key);
-}
-
-/** Writes a file that only its owner may read. */
-export async function writeSecret(path: string, text: string): Promise<void> {
-  await Deno.writeTextFile(path, text, { mode: 0o600 });
-  await chmod(path, 0o600); // where the file was there before, with another mode
 }

@@ -17,8 +17,8 @@ export async function makeCgroup(): Promise<void> {
   for (const folder of await cgroups()) await Deno.mkdir(folder, { recursive: true });
 }
 
-/** Kills every process of every container, and removes the cgroup. */
-export async function endCgroup(): Promise<void> {
+/** Kills every process of every container. */
+export async function killCgroup(): Promise<void> {
   for (const folder of await cgroups()) {
     for (const path of await subtree(folder)) {
       const pids = await Deno.readTextFile(join(path, "cgroup.procs")).catch(() => "");

@@ -4,12 +4,13 @@
  */
 
 import { basename, join } from "node:path";
-import { endCgroup, removeCgroup } from "./cgroup.ts";
+import { killCgroup, removeCgroup } from "./cgroup.ts";
 import { BRIDGE, NETWORK } from "./containerd.ts";
 import { removeHostName } from "./kubelet.ts";
+import { removeIfThere } from "./files.ts";
 import { type Layout, layout } from "./layout.ts";
 import { isAlive, isInstalled, kill, type Process, run, stop } from "./processes.ts";
-import { COMPONENTS, forgetState, type State } from "./state.ts";
+import { type Component, COMPONENTS, forgetState, type State } from "./state.ts";
 import { waitUntil } from "./wait.ts";
 
 const GRACE_MS = 5000;
@@ -19,29 +20,28 @@ const CONTAINER_LOGS = "/var/log/containers";
 /** Ends all of a cluster and forgets it. @param state what is known of it; it may be dead already */
 export async function endCluster(state: State): Promise<void> {
   const at = layout(state.directory);
-  for (const component of [...COMPONENTS].reverse()) {
-    const process = state.processes[component];
-    if (component === "containerd") await endContainers(at); // the kubelet is gone, so nothing starts them again
-    if (process !== undefined) await stop(process, GRACE_MS);
-  }
+  await end(state, "kubelet"); // first, for it would start the containers again
+  await endContainers(at);
+  await Promise.all(COMPONENTS.map((component) => end(state, component)));
   await unmountBelow(at.root);
   await removeBridge();
   await waitUntil("the containers' cgroup is gone", removeCgroup, { deadlineMs: GRACE_MS });
   await removeHostName();
-  await removeWhere(CNI_RESULTS, (path) => basename(path).startsWith(`${NETWORK}-`));
+  await removeNetworkResults();
   await removeWhere(CONTAINER_LOGS, async (path) => (await Deno.readLink(path)).startsWith(`${at.root}/`));
   await forgetState(state);
+}
+
+async function end(state: State, component: Component): Promise<void> {
+  const process = state.processes[component];
+  if (process !== undefined) await stop(process, GRACE_MS);
 }
 
 /** Removes a cluster's files; what was costly to get stays, and the logs do. */
 export async function removeFiles(at: Layout): Promise<void> {
   await unmountBelow(at.root);
   const folders = [at.pki, at.gateway, at.etc, at.etcd, at.containerd, at.kubelet, at.cni, at.image];
-  for (const path of [...folders, at.kubeconfig]) {
-    await Deno.remove(path, { recursive: true }).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-  }
+  for (const path of [...folders, at.kubeconfig]) await removeIfThere(path);
 }
 
 /** The components of a cluster that still run. */
@@ -53,12 +53,12 @@ export async function livingProcesses(state: State): Promise<Process[]> {
 
 /** Containers outlive containerd, each under its shim: a shim is known by the socket that it was told. */
 async function endContainers(at: Layout): Promise<void> {
-  const shims = await shimsOf(at);
-  await endCgroup();
-  for (const pid of shims) kill(pid, "SIGKILL");
+  await killCgroup();
+  for (const pid of await shimsOf(at)) kill(pid, "SIGKILL");
   await waitUntil("the shims are gone", async () => (await shimsOf(at)).length === 0, {
     deadlineMs: GRACE_MS,
   });
+  await removeShimSockets(at);
 }
 
 async function shimsOf(at: Layout): Promise<number[]> {
@@ -70,6 +70,16 @@ async function shimsOf(at: Layout): Promise<number[]> {
     if (words.includes(at.containerdSocket)) pids.push(Number(name));
   }
   return pids;
+}
+
+/** A shim that is killed leaves its socket in /run/containerd/s; the bundle of each container names it. */
+async function removeShimSockets(at: Layout): Promise<void> {
+  const bundles = join(at.containerd, "state", "io.containerd.runtime.v2.task", "k8s.io");
+  for (const id of await namesIn(bundles)) {
+    const address = await Deno.readTextFile(join(bundles, id, "address")).catch(() => "");
+    const path = address.replace(/^unix:\/\//, "");
+    if (path.startsWith("/run/containerd/s/")) await removeIfThere(path);
+  }
 }
 
 async function unmountBelow(folder: string): Promise<void> {
@@ -89,16 +99,29 @@ async function removeBridge(): Promise<void> {
   if (found !== undefined && await isInstalled("ip")) await run(["ip", "link", "delete", BRIDGE]);
 }
 
+/** The plugins' results, named NETWORK-CONTAINER-INTERFACE; the loopback plugin's have a network of its own. */
+async function removeNetworkResults(): Promise<void> {
+  const containers = (await namesIn(CNI_RESULTS))
+    .filter((name) => name.startsWith(`${NETWORK}-`))
+    .map((name) => name.split("-")[1] ?? "");
+  await removeWhere(CNI_RESULTS, (path) => containers.some((id) => basename(path).includes(`-${id}-`)));
+}
+
 async function removeWhere(
   folder: string,
   isOurs: (path: string) => boolean | Promise<boolean>,
 ): Promise<void> {
-  const names = await Array.fromAsync(Deno.readDir(folder)).catch((error) => {
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name);
+    if (await isOurs(path)) await removeIfThere(path);
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+  } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
-  });
-  for (const { name } of names) {
-    const path = join(folder, name);
-    if (await isOurs(path)) await Deno.remove(path);
   }
 }

@@ -208,14 +208,16 @@ async function main(args: readonly string[]): Promise<number> {
     console.error("usage: deno run -A tests/cluster/cluster.ts up|down|status");
     return 2;
   }
+  const at = layout();
   try {
-    return await command(layout());
+    return await command(at);
   } catch (error) {
     if (error instanceof Unfit) {
       console.error(error.message);
       return 2;
     }
     console.error(error);
+    console.error(`the logs are in ${at.log}; "down" takes away what was started`);
     return 1;
   }
 }

@@ -72,6 +72,7 @@ runtime_type = "io.containerd.runc.v2"
 
 [${cri}.containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = ${quoted(join(at.containerd, "runc"))}
 
 [${cri}.cni]
 bin_dir = "/usr/lib/cni"

@@ -70,15 +70,13 @@ export async function scheduler(at: Layout, state: State): Promise<string[]> {
   return [at.kube, "scheduler", ...await controllerFlags(at, state, "scheduler", state.ports.scheduler)];
 }
 
-/** What controller manager and scheduler share; with one replica there is no leader to elect. */
+/** What controller manager and scheduler share; with one replica there is no leader to elect, and nobody but `status` asks them anything. */
 async function controllerFlags(at: Layout, state: State, name: string, port: number): Promise<string[]> {
   const pair = { certificatePath: join(at.pki, `${name}.crt`), keyPath: join(at.pki, `${name}.key`) };
   const kubeconfig = join(at.etc, `${name}.kubeconfig`);
   await writeKubeconfig(kubeconfig, at, state.apiServerUrl, { [name]: pair });
   return [
     `--kubeconfig=${kubeconfig}`,
-    `--authentication-kubeconfig=${kubeconfig}`,
-    `--authorization-kubeconfig=${kubeconfig}`,
     "--leader-elect=false",
     "--bind-address=127.0.0.1",
     `--secure-port=${port}`,

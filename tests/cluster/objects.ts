@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Layout, SOURCES } from "./layout.ts";
 import { run } from "./processes.ts";
 import type { State } from "./state.ts";
-import { writeSecret } from "./certificates.ts";
+import { writeSecret } from "./files.ts";
 import { writeKubeconfig } from "./users.ts";
 import { waitUntil } from "./wait.ts";
 

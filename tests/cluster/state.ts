@@ -8,6 +8,7 @@
 
 import { dirname } from "node:path";
 import { z } from "zod";
+import { removeIfThere } from "./files.ts";
 import { layout } from "./layout.ts";
 
 /** The programs that stay in the background, in the order they are started in. */
@@ -81,11 +82,7 @@ export async function saveState(state: State): Promise<void> {
 
 /** Forgets the cluster: nothing of it is left. */
 export async function forgetState(state: State): Promise<void> {
-  for (const path of [layout(state.directory).state, MACHINE_STATE]) {
-    await Deno.remove(path).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-  }
+  for (const path of [layout(state.directory).state, MACHINE_STATE]) await removeIfThere(path);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Who may come to the cluster: tokens and kubeconfigs. What each may do stands in manifests/users.yaml. */
 
 import { join } from "node:path";
-import { writeSecret } from "./certificates.ts";
+import { writeSecret } from "./files.ts";
 import type { Layout } from "./layout.ts";
 
 /** Users known by a token of the API server's --token-auth-file. None is in system:masters. */
