@@ -138,6 +138,11 @@ class Translation implements Disposable {
     this.#upstream = new GuardedConnection(upstream, "upstream");
     this.#options = options;
     this.#channels = new ChannelReader(options.protocol, options.requested);
+    expectedStreams(options.requested, STREAM_PROTOCOLS[UPSTREAM_PROTOCOL]).forEach((name, index) => {
+      const id = 2 * index + 1;
+      this.#streams.set(id, { id, name, isAccepted: false, hasEnded: false });
+      this.#idOf.set(name, id);
+    });
     this.#lifetime = new Lifetime(options.limits, options.signal);
     this.#pongTimer = setInterval(() => this.#pongWhileBlocked(), options.unaskedPongMs ?? 10_000);
   }
@@ -336,13 +341,9 @@ class Translation implements Disposable {
 
   async #openStreams(): Promise<void> {
     const out = new Outbox();
-    let id = 1;
-    for (const name of expectedStreams(this.#options.requested, STREAM_PROTOCOLS[UPSTREAM_PROTOCOL])) {
-      this.#streams.set(id, { id, name, isAccepted: false, hasEnded: false });
-      this.#idOf.set(name, id);
+    for (const { id, name } of this.#streams.values()) {
       await this.#options.tap.push({ type: "opened", id, stream: name });
       out.add(this.#toUpstream.encode(synStream(id, { streamtype: name })));
-      id += 2;
     }
     for (const bytes of out.take()) await this.#upstream.write(bytes);
   }

@@ -237,6 +237,19 @@ Deno.test("E-71 E-76 E-79 stdin, its end on v5, and nothing after it", async () 
   assert.equal(stdin?.bytesIn, 3);
 });
 
+Deno.test("stdin that comes before the kubelet accepted the streams waits for that, and is not lost", async () => {
+  const { client, kubelet, ended } = scene("v5.channel.k8s.io");
+  const sending = client.send(0, "early");
+  const streams = await Promise.all([kubelet.take(4), client.next()]).then(([frames]) => frames);
+  const replies = streams.flatMap((frame) => frame.type === "syn_stream" ? [frame.id] : [])
+    .map((id) => ({ type: "syn_reply" as const, id, fin: false, headers: new Map() }));
+  await kubelet.send(...replies);
+  assert.deepEqual(await kubelet.next(), { type: "data", id: 3, text: "early", fin: false });
+  await sending;
+  client.end.close();
+  await ended;
+});
+
 Deno.test("E-83 a message in fragments is one message", async () => {
   const { client, kubelet, ended } = await opened("v4.channel.k8s.io");
   const heard = kubelet.rest();
