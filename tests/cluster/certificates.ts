@@ -119,17 +119,18 @@ export async function issue(authority: Authority, subject: Subject): Promise<Pem
   return { certificate: certificate.toString("pem") + "\n", key: await privatePem(keys) };
 }
 
-/** Reads an authority back, so that a test can issue more leaves under it. */
-export async function readAuthority(certificatePath: string, keyPath: string): Promise<Authority> {
-  const certificate = new x509.X509Certificate(await Deno.readTextFile(certificatePath));
-  const pkcs8 = x509.PemConverter.decodeFirst(await Deno.readTextFile(keyPath));
+/** An authority as files hold it; `parseAuthority` reads it back. */
+export async function authorityPem({ certificate, keys }: Authority): Promise<PemPair> {
+  return { certificate: certificate.toString("pem") + "\n", key: await privatePem(keys) };
+}
+
+/** Reads an authority (pki/ca.crt and pki/ca.key), so that a test can issue more leaves under it. */
+export async function parseAuthority(pem: PemPair): Promise<Authority> {
+  const certificate = new x509.X509Certificate(pem.certificate);
+  const pkcs8 = x509.PemConverter.decodeFirst(pem.key);
   const privateKey = await crypto.subtle.importKey("pkcs8", pkcs8, ALGORITHM, true, ["sign"]);
   const publicKey = await certificate.publicKey.export(ALGORITHM, ["verify"]);
   return { certificate, keys: { privateKey, publicKey } };
-}
-
-async function authorityPem({ certificate, keys }: Authority): Promise<PemPair> {
-  return { certificate: certificate.toString("pem") + "\n", key: await privatePem(keys) };
 }
 
 function validity(): { notBefore: Date; notAfter: Date } {

@@ -1,6 +1,6 @@
 import { equal, notEqual } from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { issue, makeAuthority } from "./certificates.ts";
+import { authorityPem, issue, makeAuthority, parseAuthority } from "./certificates.ts";
 
 const SUBJECT = {
   commonName: "system:node:node1",
@@ -29,4 +29,12 @@ Deno.test("issue under another authority of the same name does not pass for the 
 
   equal(leaf.verify(new X509Certificate(first.certificate.toString("pem")).publicKey), false);
   notEqual(first.certificate.serialNumber, second.certificate.serialNumber);
+});
+
+Deno.test("parseAuthority gives back an authority that issues for the one that was written", async () => {
+  const authority = await makeAuthority("one");
+  const again = await parseAuthority(await authorityPem(authority));
+  const leaf = new X509Certificate((await issue(again, SUBJECT)).certificate);
+
+  equal(leaf.verify(new X509Certificate(authority.certificate.toString("pem")).publicKey), true);
 });

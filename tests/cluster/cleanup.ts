@@ -5,11 +5,11 @@
 
 import { basename, join } from "node:path";
 import { killCgroup, removeCgroup } from "./cgroup.ts";
-import { BRIDGE, NETWORK } from "./containerd.ts";
+import { NETWORK, removeBridge } from "./containerd.ts";
 import { removeHostName } from "./kubelet.ts";
 import { removeIfThere } from "./files.ts";
 import { type Layout, layout } from "./layout.ts";
-import { isAlive, isInstalled, kill, type Process, run, stop } from "./processes.ts";
+import { isAlive, kill, type Process, run, stop } from "./processes.ts";
 import { type Component, COMPONENTS, forgetState, type State } from "./state.ts";
 import { waitUntil } from "./wait.ts";
 
@@ -53,12 +53,13 @@ export async function livingProcesses(state: State): Promise<Process[]> {
 
 /** Containers outlive containerd, each under its shim: a shim is known by the socket that it was told. */
 async function endContainers(at: Layout): Promise<void> {
+  const sockets = await shimSockets(at); // now: containerd removes the bundle of a shim that dies
   await killCgroup();
   for (const pid of await shimsOf(at)) kill(pid, "SIGKILL");
   await waitUntil("the shims are gone", async () => (await shimsOf(at)).length === 0, {
     deadlineMs: GRACE_MS,
   });
-  await removeShimSockets(at);
+  for (const path of sockets) await removeIfThere(path);
 }
 
 async function shimsOf(at: Layout): Promise<number[]> {
@@ -73,13 +74,14 @@ async function shimsOf(at: Layout): Promise<number[]> {
 }
 
 /** A shim that is killed leaves its socket in /run/containerd/s; the bundle of each container names it. */
-async function removeShimSockets(at: Layout): Promise<void> {
+async function shimSockets(at: Layout): Promise<string[]> {
   const bundles = join(at.containerd, "state", "io.containerd.runtime.v2.task", "k8s.io");
-  for (const id of await namesIn(bundles)) {
-    const address = await Deno.readTextFile(join(bundles, id, "address")).catch(() => "");
-    const path = address.replace(/^unix:\/\//, "");
-    if (path.startsWith("/run/containerd/s/")) await removeIfThere(path);
-  }
+  const addresses = (await namesIn(bundles)).map((id) =>
+    Deno.readTextFile(join(bundles, id, "address")).catch(() => "")
+  );
+  return (await Promise.all(addresses))
+    .map((address) => address.replace(/^unix:\/\//, ""))
+    .filter((path) => path.startsWith("/run/containerd/s/"));
 }
 
 async function unmountBelow(folder: string): Promise<void> {
@@ -92,11 +94,6 @@ async function unmountBelow(folder: string): Promise<void> {
 /** @see proc_pid_mountinfo(5): space, tab, newline and backslash are written in octal */
 function unescapeMount(path: string): string {
   return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
-}
-
-async function removeBridge(): Promise<void> {
-  const found = await Deno.stat(`/sys/class/net/${BRIDGE}`).catch(() => undefined);
-  if (found !== undefined && await isInstalled("ip")) await run(["ip", "link", "delete", BRIDGE]);
 }
 
 /** The plugins' results, named NETWORK-CONTAINER-INTERFACE; the loopback plugin's have a network of its own. */

@@ -6,15 +6,16 @@ import type { Layout } from "./layout.ts";
 import { run } from "./processes.ts";
 import { Unfit } from "./unfit.ts";
 
-/** Names that the machine sees; cleanup.ts finds by them what is left over. */
-export const BRIDGE = "postern0";
+/** Name of the pods' network; cleanup.ts finds by it what the plugins left. */
 export const NETWORK = "postern";
+const BRIDGE = "postern0";
+const BRIDGE_ADDRESS = "10.244.77.1/24";
 const POD_ADDRESSES = "10.244.77.0/24";
 
 /** sockaddr_un holds 108 bytes with the final zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** Writes containerd's configuration. @returns its command */
+/** Writes containerd's configuration and makes the pods' bridge. @returns its command */
 export async function containerd(at: Layout): Promise<string[]> {
   const longest = `${at.containerdSocket}.ttrpc`;
   if (new TextEncoder().encode(longest).length > MAX_SOCKET_PATH_BYTES) {
@@ -30,7 +31,25 @@ export async function containerd(at: Layout): Promise<string[]> {
     join(network, "10-postern.conflist"),
     JSON.stringify(networkList(at), undefined, 2),
   );
+  await makeBridge();
   return ["containerd", "--config", config];
+}
+
+/** Takes the bridge away; what hangs on it goes with its pod. */
+export async function removeBridge(): Promise<void> {
+  const found = await Deno.stat(`/sys/class/net/${BRIDGE}`).catch(() => undefined);
+  if (found !== undefined) await run(["ip", "link", "delete", BRIDGE]);
+}
+
+/**
+ * The host and the pods reach one another over this bridge, and nothing else: it is made here, and not by its plugin as
+ * a gateway, because that would turn on forwarding for the whole machine.
+ */
+async function makeBridge(): Promise<void> {
+  await removeBridge();
+  await run(["ip", "link", "add", BRIDGE, "type", "bridge"]);
+  await run(["ip", "address", "add", BRIDGE_ADDRESS, "dev", BRIDGE]);
+  await run(["ip", "link", "set", BRIDGE, "up"]);
 }
 
 /** Imports an image archive into the namespace that the kubelet looks in. */
@@ -87,13 +106,10 @@ function networkList(at: Layout): unknown {
     plugins: [{
       type: "bridge",
       bridge: BRIDGE,
-      isGateway: true,
-      ipMasq: false,
       ipam: {
         type: "host-local",
         dataDir: join(at.cni, "addresses"),
         ranges: [[{ subnet: POD_ADDRESSES }]],
-        routes: [{ dst: "0.0.0.0/0" }],
       },
     }],
   };
