@@ -1,0 +1,132 @@
+import { dirname, isAbsolute, resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+
+/** How to reach an API server and as whom: what a kubeconfig's context, or a pod's service account, says. */
+export interface Connection {
+  /** `https://host:port`, without a path behind it. */
+  server: string;
+  /** PEM; `undefined`: the platform's own authorities. */
+  ca: Secret | undefined;
+  token: Secret | undefined;
+  clientCertificate: { cert: Secret; key: Secret } | undefined;
+}
+
+/** A value, or a file that is read again when it changes. */
+export type Secret = { value: string } | { file: string };
+
+const text = z.string().min(1);
+const kubeconfig = z.object({
+  "current-context": z.string().optional(),
+  clusters: z.array(z.object({
+    name: text,
+    cluster: z.object({
+      server: text,
+      "certificate-authority": text.optional(),
+      "certificate-authority-data": text.optional(),
+      "insecure-skip-tls-verify": z.boolean().optional(),
+      "tls-server-name": text.optional(),
+      "proxy-url": text.optional(),
+    }),
+  })).default([]),
+  users: z.array(z.object({
+    name: text,
+    user: z.object({
+      token: text.optional(),
+      tokenFile: text.optional(),
+      "client-certificate": text.optional(),
+      "client-certificate-data": text.optional(),
+      "client-key": text.optional(),
+      "client-key-data": text.optional(),
+      username: text.optional(),
+      exec: z.unknown().optional(),
+      "auth-provider": z.unknown().optional(),
+    }),
+  })).default([]),
+  contexts: z.array(z.object({ name: text, context: z.object({ cluster: text, user: text }) })).default([]),
+});
+
+/** A kubeconfig that cannot be used, and what is wrong with it. Never holds a credential. */
+export class KubeconfigError extends Error {
+  override readonly name = "KubeconfigError";
+}
+
+/**
+ * Reads the context `context` of a kubeconfig, by default its current one.
+ *
+ * @throws {KubeconfigError} also for what is not supported: exec plugins, auth providers, passwords, proxies, other
+ * server names and skipping TLS verification
+ */
+export async function readKubeconfig(file: string, context?: string): Promise<Connection> {
+  const fail = (message: string): never => {
+    throw new KubeconfigError(`${file}: ${message}`);
+  };
+  const parsed = kubeconfig.safeParse(await readYaml(file));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return fail(`${issue?.path.join(".") || "document"}: ${issue?.message ?? "not a kubeconfig"}`);
+  }
+  const { clusters, users, contexts, "current-context": current } = parsed.data;
+  const name = context ?? current ?? fail("no current-context");
+  const chosen = contexts.find((entry) => entry.name === name) ?? fail(`no context ${JSON.stringify(name)}`);
+  const cluster = clusters.find((entry) => entry.name === chosen.context.cluster)?.cluster ??
+    fail(`context ${name} names a cluster that is not there`);
+  const user = users.find((entry) => entry.name === chosen.context.user)?.user ??
+    fail(`context ${name} names a user who is not there`);
+  if (cluster["insecure-skip-tls-verify"]) {
+    fail("insecure-skip-tls-verify is not supported: name the authority");
+  }
+  if (cluster["tls-server-name"]) fail("tls-server-name is not supported");
+  if (cluster["proxy-url"]) fail("proxy-url is not supported");
+  if (user.exec ?? user["auth-provider"] ?? user.username) {
+    fail("exec, auth-provider and username are not supported: use a token or a client certificate");
+  }
+  const secret = (data: string | undefined, path: string | undefined): Secret | undefined => {
+    if (data !== undefined) return { value: new TextDecoder().decode(Uint8Array.fromBase64(data)) };
+    return path === undefined ? undefined : { file: isAbsolute(path) ? path : resolve(dirname(file), path) };
+  };
+  const cert = secret(user["client-certificate-data"], user["client-certificate"]);
+  const key = secret(user["client-key-data"], user["client-key"]);
+  return {
+    server: readServer(cluster.server, fail),
+    ca: secret(cluster["certificate-authority-data"], cluster["certificate-authority"]),
+    token: user.token === undefined ? secret(undefined, user.tokenFile) : { value: user.token },
+    clientCertificate: cert && key && { cert, key },
+  };
+}
+
+const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/** The API server of the cluster that this process runs in, as the service account of its pod. */
+export function inClusterConnection(env: { get(name: string): string | undefined } = Deno.env): Connection {
+  const host = env.get("KUBERNETES_SERVICE_HOST");
+  const port = env.get("KUBERNETES_SERVICE_PORT");
+  if (!host || !port) {
+    throw new KubeconfigError("not in a cluster (KUBERNETES_SERVICE_HOST is not set): name a kubeconfig");
+  }
+  return {
+    server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    ca: { file: `${SERVICE_ACCOUNT}/ca.crt` },
+    token: { file: `${SERVICE_ACCOUNT}/token` },
+    clientCertificate: undefined,
+  };
+}
+
+async function readYaml(file: string): Promise<unknown> {
+  try {
+    return parse(await Deno.readTextFile(file), { maxAliasCount: 0 });
+  } catch (cause) {
+    // The parser quotes the line it stumbled over, which may be a token's.
+    const why = cause instanceof Deno.errors.NotFound ? "no such file" : "cannot be read as YAML";
+    throw new KubeconfigError(`${file}: ${why}`);
+  }
+}
+
+function readServer(server: string, fail: (message: string) => never): string {
+  const url = URL.parse(server) ?? fail("server is no URL");
+  if (url.protocol !== "https:") fail("server must be https");
+  if (url.pathname !== "/" || url.search || url.hash || url.username) {
+    fail("server must be host and port alone");
+  }
+  return url.origin;
+}

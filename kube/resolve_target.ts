@@ -1,0 +1,87 @@
+import type { V1Node, V1Pod } from "@kubernetes/client-node";
+import { ApiError, type KubeClient } from "./client.ts";
+import { chooseContainer } from "./container.ts";
+import { kubeletAddress, type NodeAddressOptions } from "./node_address.ts";
+import { Refusal } from "./status.ts";
+import type { Target } from "./target.ts";
+
+/** What a target is asked for by. */
+export interface TargetRequest {
+  namespace: string;
+  pod: string;
+  /** `undefined` where the request names none. */
+  container: string | undefined;
+  /** A port-forward has no container. */
+  purpose: "exec" | "attach" | "portforward";
+}
+
+/** How targets are found. */
+export interface ResolveOptions extends NodeAddressOptions {
+  /** @see chooseContainer */
+  defaultContainerAnnotation: boolean;
+}
+
+/**
+ * Finds the target of a session: the pod as it is now, its container, its node and where the kubelet listens. Two GETs,
+ * never a list, so the cost does not grow with the cluster.
+ *
+ * @throws {Refusal} NotFound and BadRequest in the API server's words; ServiceUnavailable where it cannot be asked
+ */
+export async function resolveTarget(
+  client: Pick<KubeClient, "get">,
+  request: TargetRequest,
+  options: ResolveOptions,
+  signal?: AbortSignal,
+): Promise<Target> {
+  const { namespace, pod: name } = request;
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
+  if (!isName(namespace) || !isName(name)) throw notFound("pods", name);
+  const pod = await read<V1Pod>(client, path, notFound("pods", name), signal);
+  const uid = pod.metadata?.uid;
+  if (uid === undefined || pod.metadata?.name !== name || pod.metadata.namespace !== namespace) {
+    throw new Refusal("InternalError", "the API server answered with another pod");
+  }
+  const container = request.purpose === "portforward"
+    ? undefined
+    : chooseContainer(pod, request.container, options.defaultContainerAnnotation);
+  const nodeName = pod.spec?.nodeName;
+  if (!nodeName || !isName(nodeName)) {
+    throw new Refusal("BadRequest", `pod ${name} does not have a host assigned`);
+  }
+  const node = await read<V1Node>(client, `/api/v1/nodes/${nodeName}`, notFound("nodes", nodeName), signal);
+  return {
+    namespace,
+    podName: name,
+    podUid: uid,
+    pod,
+    ...(container && { container }),
+    nodeName,
+    node,
+    kubelet: kubeletAddress(node, options),
+  };
+}
+
+/** A DNS subdomain (RFC 1123): what every pod, namespace and node is called, and nothing that means more in a path. */
+function isName(name: string): boolean {
+  return name.length <= 253 && /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name) && !name.includes("..");
+}
+
+function notFound(kind: string, name: string): Refusal {
+  return new Refusal("NotFound", `${kind} "${name}" not found`, { details: { name, kind } });
+}
+
+async function read<T>(
+  client: Pick<KubeClient, "get">,
+  path: string,
+  notFound: Refusal,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  try {
+    return await client.get<T>(path, signal);
+  } catch (cause) {
+    if (cause instanceof ApiError && cause.code === 404) throw notFound;
+    throw new Refusal("ServiceUnavailable", "the gateway cannot read the target from the API server", {
+      cause,
+    });
+  }
+}
