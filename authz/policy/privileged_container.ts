@@ -1,0 +1,143 @@
+import type { V1Container, V1EphemeralContainer, V1Pod } from "@kubernetes/client-node";
+import type { Decision } from "./decision.ts";
+
+/** How far the rule reaches. */
+export interface PrivilegedOptions {
+  /** `container`: what the container asked for sets. `pod`: what any container of its pod sets. Host namespaces always count. */
+  scope: "container" | "pod";
+  /** Also guard what is not called privileged, yet reaches the node. */
+  strict: boolean;
+}
+
+/** What the rule looks at. */
+export interface PrivilegedInput {
+  pod: V1Pod;
+  /** The container asked for; a port-forward has none. */
+  container: { name: string; spec: V1Container | V1EphemeralContainer } | undefined;
+  options: PrivilegedOptions;
+}
+
+/** Why a target is guarded. */
+export interface Finding {
+  /** The field, as it stands in the manifest. */
+  field: string;
+  /** The container that sets it; `undefined` where the pod does. */
+  container: string | undefined;
+}
+
+const RULE = "privileged-container";
+
+/**
+ * Capabilities with which root in a container is root on its node, or as good as:
+ * SYS_ADMIN mounts, SYS_MODULE and SYS_RAWIO change the kernel or its memory, SYS_PTRACE and PERFMON and BPF read other
+ * processes, DAC_READ_SEARCH opens files of the node by handle, MKNOD makes its devices, SYS_BOOT and SYS_TIME stop it
+ * or lie to it, SYSLOG shows its addresses, NET_ADMIN and MAC_ADMIN change its rules where namespaces are shared.
+ * NET_RAW, CHOWN and the like, which containers have by default, do not.
+ */
+const NODE_CAPABILITIES: ReadonlySet<string> = new Set([
+  "ALL",
+  "BPF",
+  "DAC_READ_SEARCH",
+  "MAC_ADMIN",
+  "MAC_OVERRIDE",
+  "MKNOD",
+  "NET_ADMIN",
+  "PERFMON",
+  "SYSLOG",
+  "SYS_ADMIN",
+  "SYS_BOOT",
+  "SYS_MODULE",
+  "SYS_PTRACE",
+  "SYS_RAWIO",
+  "SYS_TIME",
+]);
+
+type Container = V1Container | V1EphemeralContainer;
+
+/**
+ * Sessions into a privileged container are for cluster-admins.
+ *
+ * Reads `hostPID`, `hostIPC`, `hostNetwork` and `securityContext.windowsOptions.hostProcess` of the pod, and
+ * `securityContext.privileged` and `.windowsOptions.hostProcess` of the regular, init or ephemeral container.
+ * Unset is not privileged. Strict reads more: writable host paths, capabilities, an unmasked /proc, shared processes.
+ */
+export function privilegedContainer(input: PrivilegedInput & { isClusterAdmin: boolean }): Decision {
+  const finding = guardedBy(input);
+  if (finding === undefined) {
+    return { allowed: true, rule: RULE, reason: "the target is not privileged", obligations: [] };
+  }
+  const what = describe(input, finding);
+  if (input.isClusterAdmin) {
+    return {
+      allowed: true,
+      rule: RULE,
+      reason: `${what}; the user is a cluster-admin`,
+      obligations: [{ type: "record" }],
+    };
+  }
+  return { allowed: false, rule: RULE, reason: `${what}: only cluster-admins may open it (rule ${RULE})` };
+}
+
+/** What makes the target one for cluster-admins; `undefined` where nothing does. Pure. */
+export function guardedBy({ pod, container, options }: PrivilegedInput): Finding | undefined {
+  const all = containersOf(pod);
+  const reached = options.scope === "pod" ? all : container === undefined ? [] : [container.spec];
+  const podFinding = hostFinding(pod);
+  if (podFinding !== undefined) return podFinding;
+  for (const each of reached) {
+    const field = privilegedField(each) ?? (options.strict ? strictField(pod, each) : undefined);
+    if (field !== undefined) return { field, container: each.name };
+  }
+  if (!options.strict || !pod.spec?.shareProcessNamespace) return undefined;
+  const neighbour = all.find((each) => privilegedField(each) !== undefined);
+  return neighbour &&
+    { field: "shareProcessNamespace beside a privileged container", container: neighbour.name };
+}
+
+function describe({ pod, container }: PrivilegedInput, finding: Finding): string {
+  const podName = pod.metadata?.name ?? "";
+  const target = container === undefined
+    ? `pod "${podName}"`
+    : `container "${container.name}" of pod "${podName}"`;
+  if (finding.container === undefined) return `${target} runs with ${finding.field}`;
+  if (finding.container === container?.name) return `${target} sets ${finding.field}`;
+  return `${target} stands beside container "${finding.container}", which sets ${finding.field}`;
+}
+
+/** A pod that shares what belongs to its node does so for each of its containers. */
+function hostFinding({ spec }: V1Pod): Finding | undefined {
+  const fields = {
+    hostPID: spec?.hostPID,
+    hostIPC: spec?.hostIPC,
+    hostNetwork: spec?.hostNetwork,
+    "securityContext.windowsOptions.hostProcess": spec?.securityContext?.windowsOptions?.hostProcess,
+  };
+  const set = Object.entries(fields).find(([, value]) => value === true);
+  return set && { field: set[0], container: undefined };
+}
+
+function privilegedField({ securityContext }: Container): string | undefined {
+  if (securityContext?.privileged === true) return "securityContext.privileged";
+  if (securityContext?.windowsOptions?.hostProcess === true) {
+    return "securityContext.windowsOptions.hostProcess";
+  }
+  return undefined;
+}
+
+/** What reaches the node without being called privileged: a writable host path, a capability, an unmasked /proc. */
+function strictField({ spec }: V1Pod, { securityContext, volumeMounts }: Container): string | undefined {
+  const capability = securityContext?.capabilities?.add?.find((name) => {
+    return NODE_CAPABILITIES.has(name.toUpperCase().replace(/^CAP_/, ""));
+  });
+  if (capability !== undefined) return `securityContext.capabilities.add ${capability}`;
+  if (securityContext?.procMount === "Unmasked") return "securityContext.procMount";
+  const hostPaths = new Set(
+    spec?.volumes?.filter(({ hostPath }) => hostPath !== undefined).map(({ name }) => name),
+  );
+  const mount = volumeMounts?.find(({ name, readOnly }) => hostPaths.has(name) && readOnly !== true);
+  return mount && `a writable hostPath at ${mount.mountPath}`;
+}
+
+function containersOf({ spec }: V1Pod): Container[] {
+  return [...spec?.initContainers ?? [], ...spec?.containers ?? [], ...spec?.ephemeralContainers ?? []];
+}
