@@ -1,5 +1,6 @@
 import { decisionEvent, endEvent, startEvent, streamEvent } from "../audit/event.ts";
 import { readCredential } from "../authz/credential.ts";
+import type { Decision } from "../authz/policy/decision.ts";
 import { Refusal } from "../kube/status.ts";
 import type { Target } from "../kube/target.ts";
 import { expectedStreams, internalErrorDocument, STREAM_PROTOCOLS } from "../protocol/remote_command/mod.ts";
@@ -46,7 +47,7 @@ export async function exec(journey: Journey, gate: Gate): Promise<Response> {
 
   const decision = await gate.decide(identity.user, target, signal);
   await recordStrictly(gate, decisionEvent(journey.facts, journey.auditTarget, decision));
-  if (!decision.allowed) throw new Refusal("Forbidden", decision.reason, { rule: decision.rule });
+  if (!decision.allowed) throw denied(target, decision);
 
   const session = new ExecSession(journey, gate, client, request, target);
   // The API server answers v5 before it dials, and tells a failure on the session's error channel.
@@ -54,10 +55,17 @@ export async function exec(journey: Journey, gate: Gate): Promise<Response> {
   return await session.openThenAccept(upgrade);
 }
 
+/** A policy's denial, as the API server words its own. */
+function denied({ podName: name }: Target, { reason, rule }: Decision): Refusal {
+  const details = { name, kind: "pods" };
+  return new Refusal("Forbidden", `pods "${name}" is forbidden: ${reason}`, { details, rule });
+}
+
 /** An exec that was allowed and recorded: what is left is to open it, to see it through and to write down its end. */
 class ExecSession {
   readonly #startedAtMs = performance.now();
   readonly #ledger = new StreamLedger();
+  readonly #leave: () => void;
 
   constructor(
     readonly journey: Journey,
@@ -65,7 +73,9 @@ class ExecSession {
     readonly client: ClientProtocol,
     readonly request: CommandRequest,
     readonly target: Target,
-  ) {}
+  ) {
+    this.#leave = gate.slots.take();
+  }
 
   async openThenAccept(upgrade: Upgrade): Promise<Response> {
     const upstream = await this.#open();
@@ -89,6 +99,15 @@ class ExecSession {
   }
 
   async #open(): Promise<ByteConnection> {
+    try {
+      return await this.#openKubelet();
+    } catch (thrown) {
+      this.#leave();
+      throw thrown;
+    }
+  }
+
+  async #openKubelet(): Promise<ByteConnection> {
     const { gate, journey, request, target } = this;
     const endpoint = await gate.endpoint(target);
     const { namespace, podName: pod, podUid: uid, container } = target;
@@ -114,7 +133,7 @@ class ExecSession {
 
   async #run(client: ByteConnection, upstream: ByteConnection): Promise<void> {
     const { gate, journey } = this;
-    const end = await this.#passThrough(client, upstream);
+    const end = await this.#passThrough(client, upstream).finally(this.#leave);
     if (end.cause !== undefined) gate.report("a session failed", end.cause, journey.auditId);
     const target = auditTarget(this.target);
     const streams = this.#ledger.summaries();

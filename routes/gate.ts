@@ -2,24 +2,18 @@ import type { AuditTarget } from "../audit/event.ts";
 import type { Journal } from "../audit/journal.ts";
 import type { Decision } from "../authz/policy/decision.ts";
 import type { Identity, User } from "../authz/user.ts";
+import type { TargetRequest } from "../kube/resolve_target.ts";
 import type { Target } from "../kube/target.ts";
 import type { DialOptions, KubeletEndpoint } from "../session/kubelet_dial.ts";
 import type { SessionLimits } from "../session/lifetime.ts";
 import type { HeaderLine } from "./handler.ts";
+import type { SessionSlots } from "./session_slots.ts";
 
 /** What a session is authorized for, as SubjectAccessReview asks it. */
 export interface SessionAttributes {
   namespace: string;
   pod: string;
   subresource: "exec" | "attach" | "portforward";
-}
-
-/** What a target is asked for by. */
-export interface TargetRequest {
-  namespace: string;
-  pod: string;
-  container: string | undefined;
-  purpose: "exec" | "attach" | "portforward";
 }
 
 /**
@@ -43,8 +37,8 @@ export interface Gate {
   endpoint(target: Target): Promise<KubeletEndpoint>;
   dial: Omit<DialOptions, "signal">;
   limits: SessionLimits;
-  /** Sessions open at once; a further one is refused with 429. */
-  maxSessions: number;
+  /** Places for sessions that are open at once. */
+  slots: SessionSlots;
   /** Tells the gateway's own log what no client may know. */
   report(message: string, cause: unknown, auditId: string): void;
 }

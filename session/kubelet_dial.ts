@@ -15,6 +15,12 @@ export interface KubeletEndpoint {
   token?: string;
 }
 
+/**
+ * The name of kubelets whose certificates nobody verifies. Deno skips verification for whole names, and only for those that
+ * it was started with: `--unsafely-ignore-certificate-errors=unverified.postern.dev`.
+ */
+export const UNVERIFIED_SERVER_NAME = "unverified.postern.dev";
+
 /** What the dialler asks of its surroundings. */
 export interface DialOptions {
   /** From the first packet to the end of the TLS handshake, in milliseconds. */
