@@ -1,0 +1,130 @@
+import type { ByteConnection } from "../session/byte_connection.ts";
+
+/** The platform hands out one TLS record in a read, never more, so that a larger buffer would stay empty. */
+const READ_BUFFER_BYTES = 16 * 1024;
+
+/**
+ * The connection to a client: {@linkcode ByteConnection} over a TLS connection of the platform.
+ *
+ * It is read by two owners, one after the other: first HTTP, then a session. So a read may be begun without its
+ * bytes being taken ({@linkcode begin}), and bytes can be given back ({@linkcode unread}).
+ */
+export class ClientConnection implements ByteConnection {
+  /** IP address of the peer; that of an IPv4 client is written as such, whatever the listener is bound to. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly #connection: Deno.TlsConn;
+  readonly #buffer = new Uint8Array(READ_BUFFER_BYTES);
+  readonly #closed = Promise.withResolvers<void>();
+  #unread: Uint8Array | undefined;
+  #begun: Promise<Uint8Array | null> | undefined;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(connection: Deno.TlsConn) {
+    this.#connection = connection;
+    const { hostname, port } = connection.remoteAddr;
+    this.remoteAddress = hostname.replace(/^::ffff:(?=\d+\.)/i, "");
+    this.remotePort = port;
+  }
+
+  /** Resolves when the connection was closed on our side, whoever did it. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /**
+   * Begins a read, if none is under way, and resolves with what the next {@linkcode read} will return: its bytes
+   * are there until someone {@linkcode take}s them.
+   */
+  begin(): Promise<Uint8Array | null> {
+    if (this.#unread !== undefined) return Promise.resolve(this.#unread);
+    this.#begun ??= this.#readOnce();
+    return this.#begun;
+  }
+
+  /** Says that the bytes which {@linkcode begin} resolved with were taken: the next read begins after them. */
+  take(): void {
+    if (this.#unread !== undefined) this.#unread = undefined;
+    else this.#begun = undefined;
+  }
+
+  /** Whether the next thing that the peer does is to go away. Takes no bytes; resolves when it does anything. */
+  async isLeaving(): Promise<boolean> {
+    try {
+      return await (this.#begun ??= this.#readOnce()) === null;
+    } catch {
+      return true;
+    }
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    try {
+      return await this.begin();
+    } finally {
+      this.take();
+    }
+  }
+
+  /** Gives back bytes that were read too far: the next `read` returns them, before anything else. */
+  unread(bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#unread = bytes;
+  }
+
+  async #readOnce(): Promise<Uint8Array | null> {
+    if (this.#isClosed) return null;
+    const count = await this.#connection.read(this.#buffer);
+    return count === null ? null : this.#buffer.subarray(0, count);
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    const written = this.#lastWrite.then(() => this.#writeAll(bytes));
+    this.#lastWrite = written.catch(() => {});
+    return written;
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    let offset = 0;
+    while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
+  }
+
+  /**
+   * Closes so that the peer can read all that was written: says the end, then reads and drops what still comes in.
+   * A socket that is closed with unread input answers with a reset, and the peer's system may drop our last bytes.
+   *
+   * @param limits how long to wait for the peer to close, in milliseconds, and how much of its input to drop
+   */
+  async closeGracefully(limits: { lingerMs: number; lingerBytes: number }): Promise<void> {
+    if (this.#isClosed) return;
+    const timer = setTimeout(() => this.close(), limits.lingerMs);
+    try {
+      await this.#lastWrite;
+      await this.#connection.closeWrite();
+      for (let dropped = 0; dropped <= limits.lingerBytes;) {
+        const bytes = await this.read();
+        if (bytes === null) break;
+        dropped += bytes.length;
+      }
+    } catch {
+      // The peer was faster, or the time is over.
+    } finally {
+      clearTimeout(timer);
+      this.close();
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      this.#connection.close();
+    } catch {
+      // The platform closed it first.
+    }
+    this.#closed.resolve();
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The few calls of libc that the platform does not offer for TLS connections. Linux only.
+ *
+ * @see getsockname(2), getsockopt(2), socket(7), tcp(7); numbers as asm-generic/socket.h has them, the same on
+ * x86-64 and arm64
+ */
+
+/** Where libc lies, by architecture and distribution. A permission may name one of these, and nothing else. */
+export const LIBC_PATHS = [
+  "/lib/x86_64-linux-gnu/libc.so.6",
+  "/lib/aarch64-linux-gnu/libc.so.6",
+  "/lib64/libc.so.6",
+  "/usr/lib/libc.so.6",
+] as const;
+
+const SYMBOLS = {
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+} as const;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOL_SOCKET = 1;
+const SO_ACCEPTCONN = 30;
+
+/** Size of `sockaddr_storage`, which holds an address of any family, in bytes. */
+const ADDRESS_BYTES = 128;
+
+/** An option of a socket whose value is an `int`. */
+export interface SocketOption {
+  level: number;
+  name: number;
+  value: number;
+}
+
+/** libc, as far as it is needed: file descriptors in, numbers out. No call throws. */
+export class Libc {
+  readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
+  readonly #address = new Uint8Array(ADDRESS_BYTES);
+  readonly #length = new Uint32Array(1);
+  readonly #int = new Int32Array(1);
+
+  private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
+    this.#library = library;
+  }
+
+  /**
+   * Opens libc at the first known place where it lies and where opening it is permitted. Never prompts.
+   *
+   * @returns `undefined` where FFI is not granted, or where this is no Linux with glibc
+   */
+  static open(): Libc | undefined {
+    if (Deno.build.os !== "linux") return undefined;
+    for (const path of LIBC_PATHS) {
+      if (Deno.permissions.querySync({ name: "ffi", path }).state !== "granted") continue;
+      try {
+        return new Libc(Deno.dlopen(path, SYMBOLS));
+      } catch {
+        // Not there, or another libc: the next place may have it.
+      }
+    }
+    return undefined;
+  }
+
+  /** The port that a TCP socket is bound to; `undefined` where the descriptor is no such socket. */
+  localPort(descriptor: number): number | undefined {
+    this.#length[0] = ADDRESS_BYTES;
+    return this.#port(this.#library.symbols.getsockname(descriptor, this.#address, bytes(this.#length)));
+  }
+
+  /** The port at the other end of a connected TCP socket. */
+  peerPort(descriptor: number): number | undefined {
+    this.#length[0] = ADDRESS_BYTES;
+    return this.#port(this.#library.symbols.getpeername(descriptor, this.#address, bytes(this.#length)));
+  }
+
+  isListening(descriptor: number): boolean {
+    return this.getOption(descriptor, SOL_SOCKET, SO_ACCEPTCONN) === 1;
+  }
+
+  getOption(descriptor: number, level: number, name: number): number | undefined {
+    this.#length[0] = this.#int.byteLength;
+    const { getsockopt } = this.#library.symbols;
+    const result = getsockopt(descriptor, level, name, bytes(this.#int), bytes(this.#length));
+    return result === 0 ? this.#int[0] : undefined;
+  }
+
+  /** @returns whether the socket took it */
+  setOption(descriptor: number, { level, name, value }: SocketOption): boolean {
+    this.#int[0] = value;
+    const { setsockopt } = this.#library.symbols;
+    return setsockopt(descriptor, level, name, bytes(this.#int), this.#int.byteLength) === 0;
+  }
+
+  /** `sockaddr_in` and `sockaddr_in6` both begin with the family, and the port in network order. */
+  #port(result: number): number | undefined {
+    if (result !== 0) return undefined;
+    const family = new Uint16Array(this.#address.buffer, 0, 1)[0];
+    if (family !== AF_INET && family !== AF_INET6) return undefined;
+    return new DataView(this.#address.buffer).getUint16(2);
+  }
+}
+
+function bytes(view: Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(view.buffer);
+}

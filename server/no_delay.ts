@@ -1,0 +1,78 @@
+import { Libc, type SocketOption } from "./libc.ts";
+
+const SOL_SOCKET = 1;
+const SO_KEEPALIVE = 9;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+
+/**
+ * Without TCP_NODELAY a small write waits about 45 ms for a delayed ACK: every key pressed in a shell. Keepalive
+ * notices within 15 + 3 × 15 seconds that a peer is gone which said nothing; 15 seconds is also what Go uses.
+ */
+const OPTIONS: readonly SocketOption[] = [
+  { level: IPPROTO_TCP, name: TCP_NODELAY, value: 1 },
+  { level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1 },
+  { level: IPPROTO_TCP, name: TCP_KEEPIDLE, value: 15 },
+  { level: IPPROTO_TCP, name: TCP_KEEPINTVL, value: 15 },
+  { level: IPPROTO_TCP, name: TCP_KEEPCNT, value: 3 },
+];
+
+/** Descriptors are looked through up to here, in ascending order, as the kernel gives them out. */
+const MAX_DESCRIPTORS = 1 << 16;
+
+/** So many descriptors in a row that are no TCP socket, and no more are expected. */
+const MAX_GAP = 1024;
+
+/** Sets TCP options on TLS sockets, for which the platform has no call. */
+export interface SocketTuner {
+  /**
+   * Tunes a listening socket; what it accepts from now on inherits the options.
+   *
+   * @returns whether the socket was found and took them all
+   */
+  tuneListener(address: Deno.NetAddr): boolean;
+  /** Tunes an open connection, by its two addresses. @returns whether the socket was found and took them all */
+  tuneConnection(connection: Pick<Deno.TlsConn, "localAddr" | "remoteAddr">): boolean;
+}
+
+/**
+ * Opens libc, if FFI is granted, and gives the permission up: from then on nothing in this process can load a
+ * library any more, while the tuner goes on working for new listeners and connections.
+ *
+ * The socket of a TLS connection is not told to us. It is found by its ports among our own descriptors, which needs
+ * no permission to read `/proc` (Deno asks for all permissions there). That takes about 1 µs for each descriptor.
+ *
+ * @returns `undefined` where FFI is not granted: service is possible, but with Nagle's algorithm
+ */
+export function openSocketTuner(): SocketTuner | undefined {
+  const libc = Libc.open();
+  Deno.permissions.revokeSync({ name: "ffi" });
+  if (libc === undefined) return undefined;
+  return {
+    tuneListener: ({ port }) =>
+      tune(libc, (descriptor) => libc.localPort(descriptor) === port && libc.isListening(descriptor)),
+    tuneConnection: ({ localAddr, remoteAddr }) =>
+      tune(
+        libc,
+        (descriptor) =>
+          libc.localPort(descriptor) === localAddr.port && libc.peerPort(descriptor) === remoteAddr.port,
+      ),
+  };
+}
+
+/** Tunes all sockets that match: two listeners share a port while a certificate is renewed. */
+function tune(libc: Libc, matches: (descriptor: number) => boolean): boolean {
+  let isTuned = false;
+  for (let descriptor = 0, gap = 0; descriptor < MAX_DESCRIPTORS && gap < MAX_GAP; descriptor++, gap++) {
+    if (libc.localPort(descriptor) === undefined) continue;
+    gap = 0;
+    if (!matches(descriptor)) continue;
+    const taken = OPTIONS.every((option) => libc.setOption(descriptor, option));
+    if (!taken) return false;
+    isTuned = true;
+  }
+  return isTuned;
+}

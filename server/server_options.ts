@@ -1,0 +1,40 @@
+import type { TlsFiles } from "./certificate_files.ts";
+
+/** Where clients connect, and the bounds that hold before anyone is known. */
+export interface ServerOptions {
+  /** IP address that is listened on. */
+  address: string;
+  /** TCP port; 0 lets the system choose one. */
+  port: number;
+  tls: TlsFiles;
+  limits?: Partial<ServerLimits>;
+}
+
+/** What a client may cost. */
+export interface ServerLimits {
+  /** Request line and headers together, in bytes. @default {1048576}, the API server's */
+  maxHeaderBytes: number;
+  /** From the first byte of a request to the end of its headers. @default {32}, the API server's */
+  headerTimeoutSeconds: number;
+  /** From accept to the end of the TLS handshake. @default {10} */
+  handshakeTimeoutSeconds: number;
+  /** Without a request; also without a byte of a body that is waited for. @default {90} */
+  idleTimeoutSeconds: number;
+  /** How long one write may wait for a client that does not read. Sessions have limits of their own. @default {900} */
+  stalledWriteSeconds: number;
+  /** After so many a connection is closed. @default {1000} */
+  maxRequestsPerConnection: number;
+  /** Open at once, handshakes included; one more is closed at once. @default {4096} */
+  maxConnections: number;
+}
+
+/** The bounds, where nothing else is said. */
+export const DEFAULT_LIMITS: Readonly<ServerLimits> = {
+  maxHeaderBytes: 1 << 20,
+  headerTimeoutSeconds: 32,
+  handshakeTimeoutSeconds: 10,
+  idleTimeoutSeconds: 90,
+  stalledWriteSeconds: 900,
+  maxRequestsPerConnection: 1000,
+  maxConnections: 4096,
+};

@@ -1,0 +1,47 @@
+import { STATUS_CODES } from "node:http";
+import type { HeaderLine, Upgrade } from "../routes/handler.ts";
+import type { ByteConnection } from "../session/byte_connection.ts";
+
+/** What a handler chose to do with a connection that asked for an upgrade. */
+export type UpgradeChoice =
+  | { type: "accepted"; head: Uint8Array; run: (client: ByteConnection) => Promise<void> }
+  | { type: "raw"; bytes: Uint8Array };
+
+/**
+ * The way out of HTTP that a handler is given. A call only notes the choice: it is carried out when the handler
+ * returns the placeholder, so that a handler which fails after all is answered as such.
+ */
+export class UpgradeExchange implements Upgrade {
+  #choice: { made: UpgradeChoice; placeholder: Response } | undefined;
+
+  accept(headers: readonly HeaderLine[], run: (client: ByteConnection) => Promise<void>): Response {
+    return this.#choose({ type: "accepted", head: switchingProtocols(headers), run });
+  }
+
+  answerRaw(bytes: Uint8Array): Response {
+    return this.#choose({ type: "raw", bytes });
+  }
+
+  /** What was chosen, if this is the response that says so. */
+  choiceOf(response: Response): UpgradeChoice | undefined {
+    return this.#choice?.placeholder === response ? this.#choice.made : undefined;
+  }
+
+  #choose(made: UpgradeChoice): Response {
+    if (this.#choice !== undefined) throw new TypeError("the upgrade was answered already");
+    const placeholder = new Response(null, { status: made.type === "accepted" ? 101 : 204 });
+    this.#choice = { made, placeholder };
+    return placeholder;
+  }
+}
+
+/** @throws {TypeError} if a line could be read as more than one */
+function switchingProtocols(headers: readonly HeaderLine[]): Uint8Array {
+  const lines = headers.map(([name, value]) => {
+    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name) || !/^[\t\x20-\x7e]*$/.test(value)) {
+      throw new TypeError("a header of the upgrade is malformed");
+    }
+    return `${name}: ${value}\r\n`;
+  });
+  return new TextEncoder().encode(`HTTP/1.1 101 ${STATUS_CODES[101]}\r\n${lines.join("")}\r\n`);
+}
