@@ -37,7 +37,7 @@ export async function recordRefusal(
   thrown: unknown,
 ): Promise<void> {
   const cause = thrown instanceof Error ? thrown.cause : undefined;
-  if (code >= 500) gate.report(`refused: ${message}`, cause ?? thrown, journey.auditId);
+  if (code >= 500 && code !== 501) gate.report(`refused: ${message}`, cause ?? thrown, journey.auditId);
   const refusal = { code, reason, message, ...(rule !== undefined && { rule }) };
   await recordSafely(gate, journey.auditId, refusalEvent(journey.facts, journey.auditTarget, refusal));
 }

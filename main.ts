@@ -1,0 +1,211 @@
+import { randomUUID } from "node:crypto";
+import { refusalEvent } from "./audit/event.ts";
+import type { Journal } from "./audit/journal.ts";
+import { openJournal } from "./audit/open_journal.ts";
+import { Authenticator } from "./authz/authenticate.ts";
+import { Authorizer } from "./authz/authorize.ts";
+import { impersonate } from "./authz/impersonate.ts";
+import { decide } from "./authz/policy/decide.ts";
+import { guardedBy, privilegedContainer } from "./authz/policy/privileged_container.ts";
+import { ConfigurationError } from "./config/fault.ts";
+import type { Configuration } from "./config/gateway_configuration.ts";
+import { loadConfiguration } from "./config/load.ts";
+import { KubeClient } from "./kube/client.ts";
+import { CredentialSource } from "./kube/credentials.ts";
+import { type Connection, inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
+import { addressFilter } from "./kube/node_address.ts";
+import { resolveTarget } from "./kube/resolve_target.ts";
+import { createLogger, type Logger } from "./log/logger.ts";
+import { createApp } from "./routes/app.ts";
+import type { Gate } from "./routes/gate.ts";
+import { SessionSlots } from "./routes/session_slots.ts";
+import type { BadRequest } from "./server/bad_request.ts";
+import { GatewayServer } from "./server/gateway_server.ts";
+import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
+import { UNVERIFIED_SERVER_NAME } from "./session/kubelet_dial.ts";
+
+/** How long a client is waited for that was told the end of its session, in milliseconds. */
+const LINGER_MS = 5_000;
+
+/** What the rooms are made of, once the configuration is known. */
+interface Parts {
+  configuration: Configuration;
+  log: Logger;
+  connection: Connection;
+  client: KubeClient;
+  journal: Journal;
+  tuner: SocketTuner | undefined;
+}
+
+/** `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains. Returns the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  // Before anything else runs: afterwards nothing in this process can load a library any more.
+  const tuner = openSocketTuner();
+  const file = args[0] === "--config" ? args[1] : undefined;
+  if (file === undefined || args.length !== 2) return fail("usage: main.ts --config FILE", 2);
+  let configuration: Configuration;
+  try {
+    configuration = await loadConfiguration(file);
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) return fail(cause.message, 1);
+    throw cause;
+  }
+  const log = createLogger(configuration.log);
+  try {
+    return await serve(configuration, log, tuner);
+  } catch (cause) {
+    log.error(cause instanceof KubeconfigError ? cause.message : "the gateway cannot start", { cause });
+    return 1;
+  }
+}
+
+async function serve(
+  configuration: Configuration,
+  log: Logger,
+  tuner: SocketTuner | undefined,
+): Promise<number> {
+  const { kubernetes, server: { tls, address, port, limits, drainTimeoutSeconds } } = configuration;
+  const connection = kubernetes.kubeconfig === undefined
+    ? inClusterConnection()
+    : await readKubeconfig(kubernetes.kubeconfig, kubernetes.context);
+  const credentials = new CredentialSource(connection);
+  await credentials.current(); // what cannot be read is told now, and not to the first user
+  using client = new KubeClient({
+    server: connection.server,
+    credentials,
+    timeoutMs: kubernetes.requestTimeoutSeconds * 1000,
+  });
+  const journal = await openJournal(
+    configuration.audit,
+    (sink, cause) => log.error("audit sink failed", { sink, cause }),
+  );
+  const gate = openGate({ configuration, log, connection, client, journal, tuner });
+  const handler = createApp(gate, (request) => client.forward(request));
+  const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
+    tuner,
+    onBadRequest: (bad) => recordBadRequest(journal, log, bad),
+    report: (message, cause) => log.warn(message, { cause }),
+  });
+  log.info("listening", {
+    address: front.address.hostname,
+    port: front.address.port,
+    apiServer: connection.server,
+  });
+  const signal = await nextSignal();
+  log.info("draining", { signal, seconds: drainTimeoutSeconds });
+  await front.drain(drainTimeoutSeconds * 1000);
+  await journal.close();
+  log.info("stopped");
+  return 0;
+}
+
+/** Builds the journey's steps out of the rooms. No rule lives here. */
+function openGate({ configuration, log, connection, client, journal, tuner }: Parts): Gate {
+  const { authentication, authorization, policy, upstream: { kubelet }, sessions } = configuration;
+  const authenticator = new Authenticator(client, authentication);
+  const authorizer = new Authorizer(client, authorization);
+  const kubeletCredentials = new CredentialSource(kubeletConnection(connection, kubelet));
+  if (kubelet.insecureSkipTLSVerify) {
+    log.warn("kubelets are not verified: whoever stands between can read and change every session", {
+      needs: `--unsafely-ignore-certificate-errors=${UNVERIFIED_SERVER_NAME}`,
+    });
+  }
+  return {
+    authenticate: (token, signal) => authenticator.authenticate(token, signal),
+    impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
+    resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions }, signal),
+    authorize: (user, { namespace, pod: name, subresource }, signal) => {
+      const { group } = authorization;
+      return authorizer.require(user, {
+        verb: "create",
+        group,
+        resource: "pods",
+        subresource,
+        namespace,
+        name,
+      }, signal);
+    },
+    decide: async (user, { pod, container }, signal) => {
+      const input = { pod, container, options: policy.privileged };
+      // Only a guarded target is worth the question.
+      const isClusterAdmin = guardedBy(input) !== undefined && await authorizer.isClusterAdmin(user, signal);
+      return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
+    },
+    journal,
+    endpoint: async ({ kubelet: { host, port } }) => {
+      const { caCerts, token, clientCertificate } = await kubeletCredentials.current();
+      const serverName = kubelet.insecureSkipTLSVerify ? UNVERIFIED_SERVER_NAME : kubelet.serverName;
+      return {
+        host,
+        port,
+        caCerts,
+        ...(serverName !== undefined && { serverName }),
+        ...(token !== undefined && { token }),
+        ...(clientCertificate !== undefined && { clientCertificate }),
+      };
+    },
+    dial: {
+      timeoutMs: kubelet.dialTimeoutSeconds * 1000,
+      isAllowedAddress: addressFilter(kubelet.allowedAddresses),
+      setNoDelay: (connection) => void tuner?.tuneConnection(connection),
+    },
+    limits: {
+      setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
+      idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
+      lingerMs: LINGER_MS,
+    },
+    slots: new SessionSlots(sessions.maxSessions),
+    report: (message, cause, auditId) => log.error(message, { auditId, cause }),
+  };
+}
+
+/** The gateway's credentials for kubelets: its own for them where it has such, otherwise those for the API server. */
+function kubeletConnection(
+  connection: Connection,
+  kubelet: Configuration["upstream"]["kubelet"],
+): Pick<Connection, "ca" | "token" | "clientCertificate"> {
+  const { caFile, tokenFile, clientCertificateFile, clientKeyFile } = kubelet;
+  const ca = caFile === undefined ? connection.ca : { file: caFile };
+  if (clientCertificateFile !== undefined && clientKeyFile !== undefined) {
+    return {
+      ca,
+      token: undefined,
+      clientCertificate: { cert: { file: clientCertificateFile }, key: { file: clientKeyFile } },
+    };
+  }
+  if (tokenFile !== undefined) return { ca, token: { file: tokenFile }, clientCertificate: undefined };
+  return { ca, token: connection.token, clientCertificate: connection.clientCertificate };
+}
+
+/** What never became a request is written down too. */
+function recordBadRequest(journal: Journal, log: Logger, bad: BadRequest): void {
+  const facts = {
+    auditId: randomUUID(),
+    receivedAt: new Date(),
+    sourceIps: [bad.remoteAddress],
+    requestUri: "",
+    verb: "",
+  };
+  const refusal = { code: bad.code, reason: "BadRequest", message: bad.reason, rule: "http" };
+  journal.append([refusalEvent(facts, undefined, refusal)]).catch((cause) =>
+    log.error("audit events were lost", { cause })
+  );
+}
+
+/** Resolves with the first SIGTERM or SIGINT. The second ends the process as if nobody listened. */
+function nextSignal(): Promise<Deno.Signal> {
+  const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
+  const signals = ["SIGTERM", "SIGINT"] as const;
+  const listeners = signals.map((signal) => [signal, () => resolve(signal)] as const);
+  for (const [signal, listener] of listeners) Deno.addSignalListener(signal, listener);
+  return promise.finally(() => {
+    for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
+  });
+}
+
+function fail(message: string, code: number): number {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+  return code;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
