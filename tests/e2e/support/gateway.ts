@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import type { GivenConfiguration } from "../../../config/gateway_configuration.ts";
+import type { AuditEvent } from "../../../audit/event.ts";
+import { type Cluster, ROOT, runningCluster, writeKubeconfig } from "./cluster.ts";
+import type { Endpoint } from "./kubectl.ts";
+import { eventually, within } from "./wait.ts";
+
+/** What a test may ask of its gateway beyond the usual. */
+export interface GatewayOptions {
+  /** @default {2} */
+  drainTimeoutSeconds?: number;
+  /** Where events go instead of {@linkcode Gateway.auditFile}. */
+  auditPath?: string;
+  policy?: GivenConfiguration["policy"];
+  sessions?: GivenConfiguration["sessions"];
+}
+
+/**
+ * The real gateway as a child, in front of the running cluster.
+ *
+ * `POSTERN_E2E_GATEWAY=https://host:port` names one that runs already; tests that need its audit file or its end fail then.
+ */
+export class Gateway implements Endpoint, AsyncDisposable {
+  readonly kubeconfig: string;
+  readonly auditFile: string;
+  readonly #logFile: string;
+
+  private constructor(
+    readonly cluster: Cluster,
+    readonly url: string,
+    readonly directory: string,
+    readonly child: Deno.ChildProcess | undefined,
+  ) {
+    this.kubeconfig = join(directory, "kubeconfig");
+    this.auditFile = join(directory, "audit.log");
+    this.#logFile = join(directory, "gateway.log");
+  }
+
+  static async start(options: GatewayOptions = {}): Promise<Gateway> {
+    const cluster = await runningCluster();
+    const directory = await Deno.makeTempDir({ prefix: "postern-e2e-" });
+    const running = Deno.env.get("POSTERN_E2E_GATEWAY");
+    const port = freePort();
+    const url = running ?? `https://127.0.0.1:${port}`;
+    const child = running === undefined ? await spawnGateway(cluster, directory, port, options) : undefined;
+    const gateway = new Gateway(cluster, url, directory, child);
+    await writeKubeconfig(cluster, url, gateway.kubeconfig);
+    try {
+      await gateway.#answers();
+    } catch (error) {
+      child?.kill("SIGKILL");
+      await child?.status;
+      throw error;
+    }
+    return gateway;
+  }
+
+  get port(): number {
+    return Number(new URL(this.url).port);
+  }
+
+  /** Everything that was written down so far. Each line must be one event. */
+  async events(): Promise<AuditEvent[]> {
+    const lines = (await this.auditText()).split("\n");
+    assert.equal(lines.pop(), "", "the audit file ends with a whole line");
+    return lines.map((line) => {
+      const event: AuditEvent = JSON.parse(line);
+      assert.equal(event.kind, "Event");
+      return event;
+    });
+  }
+
+  async auditText(): Promise<string> {
+    return await Deno.readTextFile(this.auditFile);
+  }
+
+  /** The gateway's own log. */
+  async log(): Promise<string> {
+    return await Deno.readTextFile(this.#logFile).catch(() => "");
+  }
+
+  /** Asks the gateway to end; what is open has its time to drain. */
+  terminate(): void {
+    this.child?.kill("SIGTERM");
+  }
+
+  /** Ends the gateway. It must end by itself, with exit code 0. */
+  async stop(): Promise<void> {
+    if (this.child !== undefined) {
+      this.terminate();
+      await this.ended();
+    }
+    await Deno.remove(this.directory, { recursive: true });
+  }
+
+  /** Waits for the end, which must be an orderly one. */
+  async ended(): Promise<void> {
+    if (this.child === undefined) return;
+    try {
+      const { code } = await within(20_000, "the gateway ends", this.child.status);
+      assert.equal(code, 0, `the gateway ended with ${code}:\n${await this.log()}`);
+    } catch (error) {
+      await this.#kill();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#kill();
+    await Deno.remove(this.directory, { recursive: true }).catch(() => {});
+  }
+
+  async #kill(): Promise<void> {
+    try {
+      this.child?.kill("SIGKILL");
+    } catch { /* it has ended */ }
+    await this.child?.status;
+  }
+
+  /** Any answer will do: it serves. */
+  async #answers(): Promise<void> {
+    const caCerts = [await Deno.readTextFile(this.cluster.paths.caCertificate)];
+    using client = Deno.createHttpClient({ caCerts });
+    let isOver = false;
+    this.child?.status.then(() => isOver = true);
+    await eventually("the gateway answers", async () => {
+      if (isOver) throw new Error(`the gateway did not start:\n${await this.log()}`);
+      try {
+        const response = await fetch(`${this.url}/version`, { client });
+        await response.body?.cancel();
+        return true;
+      } catch (error) {
+        if (error instanceof TypeError) return undefined;
+        throw error;
+      }
+    }, { deadlineMs: 20_000 });
+  }
+}
+
+/** Its output goes to a file, so that no pipe of ours is open from one test to the next. */
+async function spawnGateway(
+  cluster: Cluster,
+  directory: string,
+  port: number,
+  options: GatewayOptions,
+): Promise<Deno.ChildProcess> {
+  const config = join(directory, "gateway.yaml");
+  await Deno.writeTextFile(config, stringify(configuration(cluster, directory, port, options)));
+  const log = join(directory, "gateway.log");
+  const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
+  const command = [Deno.execPath(), "run", "-A", join(ROOT, "main.ts"), "--config", config];
+  return new Deno.Command("sh", {
+    args: ["-c", redirect, "sh", log, ...command],
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+}
+
+function configuration(
+  { paths }: Cluster,
+  directory: string,
+  port: number,
+  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), policy, sessions }: GatewayOptions,
+): GivenConfiguration {
+  return {
+    apiVersion: "postern.dev/v1alpha1",
+    kind: "GatewayConfiguration",
+    server: {
+      address: "127.0.0.1",
+      port,
+      tls: { certFile: paths.gatewayCertificate, keyFile: paths.gatewayKey },
+      drainTimeoutSeconds,
+    },
+    kubernetes: { kubeconfig: paths.gatewayKubeconfig },
+    upstream: { kubelet: { addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] } },
+    audit: { sinks: [{ type: "file", path: auditPath }] },
+    ...(policy && { policy }),
+    ...(sessions && { sessions }),
+  };
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}

@@ -1,0 +1,203 @@
+import type { Cluster, User } from "./cluster.ts";
+import { eventually, within } from "./wait.ts";
+
+/** The three ways in which kubectl opens a session. */
+export const CLIENTS = ["websocket", "spdy", "kubectl-1.20"] as const;
+
+/**
+ * `websocket`: kubectl 1.32, protocol v5 over WebSocket. `spdy`: the same without WebSocket. `kubectl-1.20`: Debian's,
+ * which knows nothing but SPDY and protocol v4.
+ */
+export type Client = typeof CLIENTS[number];
+
+/** Where kubectl connects to: the API server itself, or the gateway. */
+export interface Endpoint {
+  kubeconfig: string;
+}
+
+/** One run of kubectl. */
+export interface KubectlRun {
+  cluster: Cluster;
+  endpoint: Endpoint;
+  /** @default {"websocket"} */
+  client?: Client;
+  /** @default {"root"} */
+  user?: User;
+  args: readonly string[];
+  /**
+   * Bytes or a stream, which are written and then ended; `open` is written to by hand; `none` is /dev/null.
+   *
+   * @default {"none"}
+   */
+  stdin?: Uint8Array | ReadableStream<Uint8Array> | "open" | "none";
+  /** Takes the standard output piece by piece instead of keeping it. */
+  onStdout?: (chunk: Uint8Array) => void;
+  /** kubectl is killed and the test fails when it takes longer. @default {30_000} */
+  deadlineMs?: number;
+}
+
+/** How a run ended. */
+export interface Outcome {
+  /** Exit code; 128 and the signal's number where a signal ended it. */
+  code: number;
+  stdout: Uint8Array;
+  stderr: Uint8Array;
+}
+
+/** What is kept of an output; more is a mistake of the test. */
+const MAX_KEPT_BYTES = 32 << 20;
+
+/** Runs kubectl to its end. */
+export async function kubectl(run: KubectlRun): Promise<Outcome> {
+  return await Kubectl.start(run).outcome;
+}
+
+/** The command line and environment of a run; a terminal needs them too. */
+export function commandOf({ cluster, endpoint, client = "websocket", user = "root", args }: KubectlRun) {
+  const binary = client === "kubectl-1.20" ? cluster.paths.kubectl120 : cluster.paths.kubectl;
+  return {
+    binary,
+    args: ["--kubeconfig", endpoint.kubeconfig, "--context", user, ...args],
+    env: {
+      PATH: Deno.env.get("PATH") ?? "/usr/bin:/bin",
+      // Where kubectl keeps what it has discovered of a server, by the server's address.
+      HOME: `${cluster.directory}/home`,
+      TERM: "xterm",
+      KUBECTL_REMOTE_COMMAND_WEBSOCKETS: client === "websocket" ? "true" : "false",
+    },
+  };
+}
+
+/** A kubectl that runs. */
+export class Kubectl {
+  readonly outcome: Promise<Outcome>;
+  readonly #child: Deno.ChildProcess;
+  readonly #stdout: Kept;
+  readonly #stderr = new Kept();
+  readonly #stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
+
+  static start(run: KubectlRun): Kubectl {
+    const { binary, args, env } = commandOf(run);
+    const command = new Deno.Command(binary, {
+      args,
+      env,
+      clearEnv: true,
+      stdin: run.stdin === undefined || run.stdin === "none" ? "null" : "piped",
+      stdout: "piped",
+      stderr: "piped",
+    });
+    return new Kubectl(command.spawn(), run);
+  }
+
+  private constructor(child: Deno.ChildProcess, { stdin, onStdout, deadlineMs = 30_000, args }: KubectlRun) {
+    this.#child = child;
+    this.#stdout = new Kept(onStdout);
+    let writing: Promise<void> | undefined;
+    if (stdin === "open") this.#stdin = child.stdin.getWriter();
+    else if (stdin !== undefined && stdin !== "none") writing = feed(child.stdin, stdin);
+    this.outcome = this.#end(writing, deadlineMs, args);
+    this.outcome.catch(() => {}); // whoever waits for it is told
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** What was written so far, as text. */
+  get stdoutText(): string {
+    return this.#stdout.text();
+  }
+
+  /** Waits until the standard output holds a text. */
+  async seen(text: string, deadlineMs = 10_000): Promise<void> {
+    let isOver = false;
+    this.outcome.finally(() => isOver = true).catch(() => {});
+    await eventually(`kubectl writes ${JSON.stringify(text)}; ${this.#stderr.text()}`, () => {
+      if (this.#stdout.text().includes(text)) return true;
+      if (!isOver) return undefined;
+      throw new Error(`kubectl ended without ${JSON.stringify(text)}: ${this.#stderr.text()}`);
+    }, { deadlineMs });
+  }
+
+  async write(text: string): Promise<void> {
+    await this.#stdin?.write(new TextEncoder().encode(text));
+  }
+
+  async endStdin(): Promise<void> {
+    await this.#stdin?.close().catch(() => {}); // it may have ended before
+  }
+
+  kill(signal: Deno.Signal = "SIGKILL"): void {
+    this.#child.kill(signal);
+  }
+
+  async #end(
+    writing: Promise<void> | undefined,
+    deadlineMs: number,
+    args: readonly string[],
+  ): Promise<Outcome> {
+    const ended = Promise.all([
+      this.#child.status,
+      this.#stdout.read(this.#child.stdout),
+      this.#stderr.read(this.#child.stderr),
+    ]);
+    try {
+      const [{ code }] = await within(deadlineMs, `kubectl ${args.join(" ").slice(0, 200)}`, ended);
+      return { code, stdout: this.#stdout.bytes(), stderr: this.#stderr.bytes() };
+    } catch (error) {
+      this.#child.kill("SIGKILL");
+      await ended.catch(() => {});
+      const { message } = error instanceof Error ? error : new Error(String(error));
+      throw new Error(
+        `${message}\nstdout: ${this.#stdout.text().slice(-500)}\nstderr: ${this.#stderr.text()}`,
+      );
+    } finally {
+      await writing;
+      await this.endStdin();
+    }
+  }
+}
+
+/** The bytes of an output that arrived so far. */
+class Kept {
+  #chunks: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(readonly take?: (chunk: Uint8Array) => void) {}
+
+  async read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    for await (const chunk of stream) {
+      if (this.take !== undefined) {
+        this.take(chunk);
+        continue;
+      }
+      this.#bytes += chunk.length;
+      if (this.#bytes > MAX_KEPT_BYTES) throw new Error(`kubectl wrote more than ${MAX_KEPT_BYTES} bytes`);
+      this.#chunks.push(chunk);
+    }
+  }
+
+  bytes(): Uint8Array {
+    const all = new Uint8Array(this.#bytes);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      all.set(chunk, at);
+      at += chunk.length;
+    }
+    this.#chunks = [all];
+    return all;
+  }
+
+  text(): string {
+    return new TextDecoder().decode(this.bytes());
+  }
+}
+
+/** Writes and ends. A kubectl that ends first has read enough. */
+async function feed(
+  stdin: WritableStream<Uint8Array>,
+  source: Uint8Array | ReadableStream<Uint8Array>,
+): Promise<void> {
+  const stream = source instanceof Uint8Array ? new Blob([source.slice()]).stream() : source;
+  await stream.pipeTo(stdin).catch(() => {});
+}
