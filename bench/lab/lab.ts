@@ -27,6 +27,8 @@ export class Lab implements AsyncDisposable {
     readonly routes: { direct: Route; splice: Route; gateway: Route },
     /** Process ids, by route: whose cost is the route's. The direct one has none. */
     readonly pids: { splice: number; gateway: number },
+    /** For another lab like this one. */
+    readonly options: LabOptions,
     private readonly resources: AsyncDisposableStack,
   ) {}
 
@@ -68,6 +70,7 @@ export class Lab implements AsyncDisposable {
         gateway: route("gateway", gateway.announced),
       },
       { splice: splice.child.pid, gateway: gateway.child.pid },
+      options,
       resources.move(),
     );
   }
