@@ -1,0 +1,15 @@
+/** What the container `web` of the demo runs: an HTTP server that says hello, and writes down who asked. */
+const server = Deno.serve({
+  hostname: "127.0.0.1",
+  port: Number(Deno.args[0] ?? 0),
+  onListen: ({ port }) => write(`listening on port ${port}`),
+}, (request) => {
+  write(`${request.method} ${new URL(request.url).pathname}`);
+  return new Response("hello from the pod web\n");
+});
+
+function write(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${new Date().toISOString()} ${line}\n`));
+}
+
+await server.finished;
