@@ -1,8 +1,24 @@
+import { Buffer } from "node:buffer";
 import type { Credentials, CredentialSource } from "./credentials.ts";
 import { Refusal, type Status } from "./status.ts";
 
 /** Largest answer to the gateway's own requests, in bytes: a pod, a node, a review. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
+/**
+ * How long an answer to somebody else's request may take to begin, in milliseconds. The API server gives up on its own
+ * after 60 s; what is longer (a watch, a followed log) begins at once.
+ */
+const FORWARD_MS = 90_000;
+
+/**
+ * One request at a time on a connection. With HTTP/2 they would share one: a few who do not read their answers would
+ * stop everybody else's, and a connection that dies without a word would stay in use for as long as the kernel hopes.
+ */
+const TRANSPORT = { http2: false, poolMaxIdlePerHost: 64, poolIdleTimeout: 30_000 } as const;
+
+/** Methods that the platform does not send, nor the API server serve. */
+const UNSENT: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
 
 /** The API server said no to the gateway itself. */
 export class ApiError extends Error {
@@ -34,6 +50,8 @@ export interface KubeClientOptions {
   credentials: CredentialSource;
   /** How long one request of the gateway's own may take, in milliseconds. */
   timeoutMs: number;
+  /** How long the answer to a forwarded request may take to begin, in milliseconds. @default {90000} */
+  forwardTimeoutMs?: number;
 }
 
 /**
@@ -67,26 +85,38 @@ export class KubeClient implements Disposable {
   }
 
   /**
+   * GET whose answer goes on, as the gateway: a watch. Nothing bounds its time but `signal`, once it has begun.
+   *
+   * @throws as {@linkcode get}
+   */
+  async open(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    using deadline = new Deadline(this.#options.timeoutMs, signal);
+    const answer = await this.#send("GET", path, undefined, deadline);
+    if (answer.ok && answer.body !== null) return answer.body;
+    throw new ApiError(answer.status, parse(await readText(answer)));
+  }
+
+  /**
    * Sends a request on with nothing but what is in it. The answer streams, for as long as the caller's signal lets it.
    *
-   * @throws {Refusal} ServiceUnavailable where the API server cannot be reached
+   * @throws {Refusal} ServiceUnavailable where the API server cannot be reached, Timeout where it does not answer
    */
   async forward({ method, target, headers, body, signal }: ForwardedRequest): Promise<Response> {
-    const url = this.#options.server + target;
-    // What `fetch` would read differently was refused before; that is made sure of here, where it would matter.
-    const { pathname, search } = new URL(url);
-    if (pathname + search !== target && pathname + (search || "?") !== target) {
-      throw new Refusal("BadRequest", "the request target is not canonical");
+    const url = this.#canonical(target);
+    if (UNSENT.has(method)) {
+      const message = "the server does not allow this method on the requested resource";
+      throw new Refusal("MethodNotAllowed", message);
     }
     const sent = new Headers(headers);
-    // `fetch` takes a compressed answer apart and says so in no header: ask for a plain one.
+    // The platform takes an answer apart that it was not asked to leave alone, and still calls it compressed.
     sent.set("Accept-Encoding", "identity");
+    using deadline = new Deadline(this.#options.forwardTimeoutMs ?? FORWARD_MS, signal);
     try {
       const client = await this.#plainClient();
       const init: RequestInit & { client: Deno.HttpClient; duplex?: "half" } = {
         method,
         headers: sent,
-        signal,
+        signal: deadline.signal,
         client,
         redirect: "manual",
       };
@@ -96,6 +126,9 @@ export class KubeClient implements Disposable {
       }
       return await fetch(url, init);
     } catch (cause) {
+      if (deadline.hasPassed) {
+        throw new Refusal("Timeout", "the API server did not answer in time", { cause });
+      }
       throw new Refusal("ServiceUnavailable", "the API server cannot be reached", { cause });
     }
   }
@@ -105,15 +138,41 @@ export class KubeClient implements Disposable {
     this.#plain?.client.close();
   }
 
+  /** What `fetch` would read differently was refused before; that is made sure of here, where it would matter. */
+  #canonical(target: string): URL {
+    const url = URL.parse(this.#options.server + target);
+    const isSame = url !== null && url.origin === this.#options.server && target.startsWith("/") &&
+      [url.pathname + url.search, `${url.pathname}?`].includes(target);
+    if (!isSame) throw new Refusal("BadRequest", "the request target is not canonical");
+    return url;
+  }
+
   async #ask<T>(
     method: "GET" | "POST",
     path: string,
     body: string | undefined,
     signal?: AbortSignal,
   ): Promise<T> {
-    const timeout = AbortSignal.timeout(this.#options.timeoutMs);
-    let code: number;
+    using deadline = new Deadline(this.#options.timeoutMs, signal);
+    const answer = await this.#send(method, path, body, deadline);
     let text: string;
+    try {
+      text = await readText(answer);
+    } catch (cause) {
+      throw unreachable(deadline, cause);
+    }
+    const document = parse(text);
+    if (!answer.ok) throw new ApiError(answer.status, document);
+    return document as T;
+  }
+
+  /** Sends a request of the gateway's own. */
+  async #send(
+    method: string,
+    path: string,
+    body: string | undefined,
+    deadline: Deadline,
+  ): Promise<Response> {
     try {
       const { credentials, client } = await this.#ownClient();
       const headers = new Headers({ "Accept": "application/json", "Content-Type": "application/json" });
@@ -123,44 +182,63 @@ export class KubeClient implements Disposable {
         headers,
         client,
         redirect: "error",
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: deadline.signal,
         ...(body !== undefined && { body }),
       };
-      const answer = await fetch(this.#options.server + path, init);
-      code = answer.status;
-      text = await readText(answer);
+      return await fetch(this.#options.server + path, init);
     } catch (cause) {
-      const why = timeout.aborted ? "did not answer in time" : "cannot be reached";
-      throw new ApiUnreachable(`the API server ${why}`, { cause });
+      throw unreachable(deadline, cause);
     }
-    const document = parse(text);
-    if (code < 200 || code > 299) throw new ApiError(code, document as Partial<Status>);
-    return document as T;
   }
 
   async #ownClient(): Promise<{ credentials: Credentials; client: Deno.HttpClient }> {
     const credentials = await this.#options.credentials.current();
     if (this.#own?.credentials !== credentials) {
       const { caCerts, clientCertificate } = credentials;
-      const old = this.#own?.client;
-      this.#own = {
-        credentials,
-        client: Deno.createHttpClient({ caCerts: [...caCerts], ...clientCertificate }),
-      };
-      old?.close();
+      const client = Deno.createHttpClient({ ...TRANSPORT, caCerts: [...caCerts], ...clientCertificate });
+      // Requests that are under way keep what they have until they end.
+      this.#own?.client.close();
+      this.#own = { credentials, client };
     }
     return this.#own;
   }
 
   async #plainClient(): Promise<Deno.HttpClient> {
     const { caCerts } = await this.#options.credentials.current();
-    if (this.#plain === undefined || this.#plain.caCerts.join() !== caCerts.join()) {
-      const old = this.#plain?.client;
-      this.#plain = { caCerts, client: Deno.createHttpClient({ caCerts: [...caCerts] }) };
-      old?.close();
+    if (this.#plain?.caCerts.join() !== caCerts.join()) {
+      const client = Deno.createHttpClient({ ...TRANSPORT, caCerts: [...caCerts] });
+      this.#plain?.client.close();
+      this.#plain = { caCerts, client };
     }
-    return this.#plain.client;
+    return this.#plain!.client;
   }
+}
+
+/** Ends what takes too long to begin, or what nobody waits for any more. Once disposed, only the latter. */
+class Deadline implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #timeout = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+
+  constructor(ms: number, signal: AbortSignal | undefined) {
+    this.#timer = setTimeout(() => this.#timeout.abort(), ms);
+    this.signal = signal === undefined
+      ? this.#timeout.signal
+      : AbortSignal.any([signal, this.#timeout.signal]);
+  }
+
+  get hasPassed(): boolean {
+    return this.#timeout.signal.aborted;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function unreachable(deadline: Deadline, cause: unknown): ApiUnreachable {
+  const why = deadline.hasPassed ? "did not answer in time" : "cannot be reached";
+  return new ApiUnreachable(`the API server ${why}`, { cause });
 }
 
 async function readText(answer: Response): Promise<string> {
@@ -171,7 +249,7 @@ async function readText(answer: Response): Promise<string> {
     if (bytes > MAX_ANSWER_BYTES) throw new RangeError(`answer exceeds ${MAX_ANSWER_BYTES} bytes`);
     pieces.push(piece);
   }
-  return await new Blob(pieces as BlobPart[]).text();
+  return new TextDecoder().decode(Buffer.concat(pieces));
 }
 
 function parse(text: string): object {

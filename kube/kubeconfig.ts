@@ -39,12 +39,16 @@ const kubeconfig = z.object({
       "client-key": text.optional(),
       "client-key-data": text.optional(),
       username: text.optional(),
+      password: text.optional(),
       exec: z.unknown().optional(),
       "auth-provider": z.unknown().optional(),
     }),
   })).default([]),
   contexts: z.array(z.object({ name: text, context: z.object({ cluster: text, user: text }) })).default([]),
 });
+
+/** Ways to get a credential that would run programs, or show a password. */
+const UNSUPPORTED = ["exec", "auth-provider", "username", "password"] as const;
 
 /** A kubeconfig that cannot be used, and what is wrong with it. Never holds a credential. */
 export class KubeconfigError extends Error {
@@ -78,19 +82,30 @@ export async function readKubeconfig(file: string, context?: string): Promise<Co
   }
   if (cluster["tls-server-name"]) fail("tls-server-name is not supported");
   if (cluster["proxy-url"]) fail("proxy-url is not supported");
-  if (user.exec ?? user["auth-provider"] ?? user.username) {
-    fail("exec, auth-provider and username are not supported: use a token or a client certificate");
+  for (const key of UNSUPPORTED) {
+    if (user[key] !== undefined) fail(`${key} is not supported: use a token or a client certificate`);
   }
-  const secret = (data: string | undefined, path: string | undefined): Secret | undefined => {
-    if (data !== undefined) return { value: new TextDecoder().decode(Uint8Array.fromBase64(data)) };
+  const secret = (key: string, data: string | undefined, path: string | undefined): Secret | undefined => {
+    if (data !== undefined) return { value: decode(data) ?? fail(`${key}-data is not base64`) };
     return path === undefined ? undefined : { file: isAbsolute(path) ? path : resolve(dirname(file), path) };
   };
-  const cert = secret(user["client-certificate-data"], user["client-certificate"]);
-  const key = secret(user["client-key-data"], user["client-key"]);
+  const cert = secret("client-certificate", user["client-certificate-data"], user["client-certificate"]);
+  const key = secret("client-key", user["client-key-data"], user["client-key"]);
+  if ((cert === undefined) !== (key === undefined)) {
+    fail("client-certificate and client-key go together: one is missing");
+  }
+  // A file wins over a value, as kubectl has it: it is what may be renewed.
+  const token = secret("token", undefined, user.tokenFile) ??
+    (user.token === undefined ? undefined : { value: user.token });
+  if (cert === undefined && token === undefined) fail(`the user of context ${name} has no credential`);
   return {
     server: readServer(cluster.server, fail),
-    ca: secret(cluster["certificate-authority-data"], cluster["certificate-authority"]),
-    token: user.token === undefined ? secret(undefined, user.tokenFile) : { value: user.token },
+    ca: secret(
+      "certificate-authority",
+      cluster["certificate-authority-data"],
+      cluster["certificate-authority"],
+    ),
+    token,
     clientCertificate: cert && key && { cert, key },
   };
 }
@@ -110,6 +125,14 @@ export function inClusterConnection(env: { get(name: string): string | undefined
     token: { file: `${SERVICE_ACCOUNT}/token` },
     clientCertificate: undefined,
   };
+}
+
+function decode(base64: string): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.fromBase64(base64));
+  } catch {
+    return undefined; // told by the caller, without what is in it
+  }
 }
 
 async function readYaml(file: string): Promise<unknown> {
