@@ -5,6 +5,7 @@ import { Refusal, toStatus } from "../../kube/status.ts";
 import type { ClusterState, Requester, ServedPod } from "../manifest.ts";
 import { evaluate, type Request as AccessRequest } from "../rbac/evaluate.ts";
 import { DISCOVERY } from "./discovery.ts";
+import { child, readEnvelope, textOf } from "./protobuf.ts";
 import { namespaceTable, nodeTable, podTable } from "./table.ts";
 
 interface Variables {
@@ -130,28 +131,49 @@ export function createApi(state: ClusterState, readLog: ReadLog): Hono<{ Variabl
     const status = user === undefined ? { authenticated: false, user: {} } : { authenticated: true, user };
     return c.json({ ...review, spec: {}, status }, 201);
   });
-  app.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", async (c) => {
+  app.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", (c) => {
     require(c, { verb: "create", group: "authentication.k8s.io", resource: "selfsubjectreviews" });
-    return c.json({ ...await c.req.json(), status: { userInfo: c.get("user") } }, 201);
+    const kind = { kind: "SelfSubjectReview", apiVersion: "authentication.k8s.io/v1" };
+    return c.json({ ...kind, metadata: {}, status: { userInfo: c.get("user") } }, 201);
   });
-  const decide = async (c: ApiContext, requester: (review: V1SubjectAccessReview) => Requester) => {
-    const review: V1SubjectAccessReview = await c.req.json();
+  const decide = (
+    c: ApiContext,
+    review: V1SubjectAccessReview,
+    requester: Pick<Requester, "username" | "groups">,
+  ) => {
     const request = accessRequest(review);
-    const reason = request && evaluate(state.policy, requester(review), request);
+    const reason = request && evaluate(state.policy, requester, request);
     return c.json({ ...review, status: { allowed: reason !== undefined, ...(reason && { reason }) } }, 201);
   };
-  app.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", (c) => {
+  app.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", async (c) => {
     require(c, { verb: "create", group: "authorization.k8s.io", resource: "subjectaccessreviews" });
-    return decide(
-      c,
-      ({ spec }) => ({ username: spec.user ?? "", uid: spec.uid ?? "", groups: spec.groups ?? [] }),
-    );
+    const review: V1SubjectAccessReview = await c.req.json();
+    return decide(c, review, { username: review.spec.user ?? "", groups: review.spec.groups ?? [] });
   });
-  app.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", (c) => {
+  app.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", async (c) => {
     require(c, { verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews" });
-    return decide(c, () => c.get("user"));
+    return decide(c, await readSelfReview(c), c.get("user"));
   });
   return app;
+}
+
+/** The review that kubectl sends for its own user, in either encoding. */
+async function readSelfReview(c: ApiContext): Promise<V1SubjectAccessReview> {
+  if (!c.req.header("Content-Type")?.includes("protobuf")) return await c.req.json();
+  const spec = child(readEnvelope(new Uint8Array(await c.req.arrayBuffer())), 2) ?? new Map();
+  const [resource, url] = [child(spec, 1), child(spec, 2)];
+  const [namespace, verb, group, , type, subresource, name] = [1, 2, 3, 4, 5, 6, 7].map((number) => {
+    return resource && textOf(resource, number) || undefined;
+  });
+  const attributes = url
+    ? { nonResourceAttributes: { path: textOf(url, 1), verb: textOf(url, 2) } }
+    : { resourceAttributes: { namespace, verb, group, resource: type, subresource, name } };
+  return {
+    kind: "SelfSubjectAccessReview",
+    apiVersion: "authorization.k8s.io/v1",
+    metadata: {},
+    spec: attributes,
+  } as V1SubjectAccessReview;
 }
 
 /** What a review asks; `undefined` where it asks nothing. */
