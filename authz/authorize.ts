@@ -9,6 +9,8 @@ export interface ResourceAttributes {
   verb: string;
   /** `""` is the core group. */
   group: string;
+  /** Of the API, e.g. `v1`. RBAC does not look at it; a webhook that decides may. */
+  version?: string;
   resource: string;
   subresource?: string;
   namespace?: string;

@@ -47,25 +47,24 @@ export async function impersonate(
 export function readImpersonation(headers: HeaderLines): ImpersonationRequest | undefined {
   const lines = headers.map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => name.startsWith("impersonate-"));
-  const values = (key: string) =>
-    lines.filter(([name, value]) => name === key && value !== "").map(([, value]) => value);
-  const [username, ...moreUsers] = values(USER);
+  const values = (key: string) => lines.filter(([name]) => name === key).map(([, value]) => value);
+  const [username = "", ...moreUsers] = values(USER);
   const [uid = "", ...moreUids] = values(UID);
   const extras = lines.filter(([name]) => name.startsWith(EXTRA));
-  const groups = values(GROUP);
+  const groups = values(GROUP); // an empty one counts: it is asked for like any other
   if (moreUsers.length + moreUids.length > 0) {
     throw badRequest("Impersonate-User and Impersonate-Uid may stand once");
   }
-  if (username === undefined) {
+  if (username === "") {
     if (groups.length + extras.length > 0 || uid !== "") {
       throw badRequest("requested impersonation without a user");
     }
     return undefined;
   }
-  const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(username);
+  const account = readAccount(username);
   const attributes: ResourceAttributes[] = [
     account
-      ? { ...impersonation("serviceaccounts"), namespace: account[1]!, name: account[2]! }
+      ? { ...impersonation("serviceaccounts"), ...account }
       : { ...impersonation("users"), name: username },
     ...groups.map((name) => ({ ...impersonation("groups"), name })),
   ];
@@ -74,21 +73,34 @@ export function readImpersonation(headers: HeaderLines): ImpersonationRequest | 
     const key = unescapeKey(name.slice(EXTRA.length));
     (extra[key] ??= []).push(value);
     attributes.push({
-      ...impersonation("userextras", "authentication.k8s.io"),
+      ...newerImpersonation("userextras"),
       subresource: key,
       name: value,
     });
   }
-  if (uid !== "") attributes.push({ ...impersonation("uids", "authentication.k8s.io"), name: uid });
-  const given = groups.length > 0 || !account ? groups : accountGroups(account[1]!);
+  if (uid !== "") attributes.push({ ...newerImpersonation("uids"), name: uid });
+  const given = groups.length > 0 || !account ? groups : accountGroups(account.namespace);
   return {
     user: { username, uid, groups: withAuthentication(username, given), extra: { ...extra } },
     attributes,
   };
 }
 
-function impersonation(resource: string, group = ""): ResourceAttributes {
-  return { verb: "impersonate", group, resource };
+function impersonation(resource: string): ResourceAttributes {
+  return { verb: "impersonate", group: "", resource };
+}
+
+/** What came later stands in a group of its own. */
+function newerImpersonation(resource: string): ResourceAttributes {
+  return { verb: "impersonate", group: "authentication.k8s.io", version: "v1", resource };
+}
+
+/** The service account of that user name, if there can be one: any other name is a plain user's. */
+function readAccount(username: string): { namespace: string; name: string } | undefined {
+  const [, namespace = "", name = ""] = /^system:serviceaccount:([^:]*):([^:]*)$/.exec(username) ?? [];
+  const isAccount = namespace.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(namespace) &&
+    name.length <= 253 && name.split(".").every((label) => /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(label));
+  return isAccount ? { namespace, name } : undefined;
 }
 
 function accountGroups(namespace: string): string[] {

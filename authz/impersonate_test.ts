@@ -54,6 +54,46 @@ const READ: { name: string; headers: [string, string][]; user: unknown; asked: s
     ],
   },
   {
+    name: "a name that no service account can have as a plain user's",
+    headers: [["Impersonate-User", "system:serviceaccount:CI:builder"]],
+    user: {
+      username: "system:serviceaccount:CI:builder",
+      uid: "",
+      groups: ["system:authenticated"],
+      extra: {},
+    },
+    asked: ["users system:serviceaccount:CI:builder"],
+  },
+  {
+    name: "an empty group, which a service account then has instead of its own",
+    headers: [["Impersonate-User", "system:serviceaccount:ci:builder"], ["Impersonate-Group", ""]],
+    user: {
+      username: "system:serviceaccount:ci:builder",
+      uid: "",
+      groups: ["", "system:authenticated"],
+      extra: {},
+    },
+    asked: ["serviceaccounts ci builder", "groups"],
+  },
+  {
+    name: "a key that cannot be decoded, and one that means something to JavaScript, as they are",
+    headers: [["Impersonate-User", "bob"], ["Impersonate-Extra-a%zz", "1"], [
+      "Impersonate-Extra-__proto__",
+      "2",
+    ]],
+    user: {
+      username: "bob",
+      uid: "",
+      groups: ["system:authenticated"],
+      extra: JSON.parse('{"a%zz": ["1"], "__proto__": ["2"]}'),
+    },
+    asked: [
+      "users bob",
+      "authentication.k8s.io userextras a%zz 1",
+      "authentication.k8s.io userextras __proto__ 2",
+    ],
+  },
+  {
     name: "anonymous, who is in system:unauthenticated",
     headers: [["Impersonate-User", "system:anonymous"]],
     user: { username: "system:anonymous", uid: "", groups: ["system:unauthenticated"], extra: {} },
@@ -77,6 +117,8 @@ const REFUSED: { name: string; headers: [string, string][] }[] = [
   { name: "a group without a user", headers: [["Impersonate-Group", "system:masters"]] },
   { name: "an extra without a user", headers: [["Impersonate-Extra-a", "b"]] },
   { name: "a uid without a user", headers: [["Impersonate-Uid", "1"]] },
+  { name: "an empty group without a user", headers: [["Impersonate-Group", ""]] },
+  { name: "no user, and then one", headers: [["Impersonate-User", ""], ["Impersonate-User", "root"]] },
   { name: "two users", headers: [["Impersonate-User", "a"], ["Impersonate-User", "b"]] },
 ];
 for (const { name, headers } of REFUSED) {
