@@ -23,19 +23,23 @@ export interface Finding {
   field: string;
   /** The container that sets it; `undefined` where the pod does. */
   container: string | undefined;
+  /** The target sees that container's processes. */
+  isShared?: boolean;
 }
 
 const RULE = "privileged-container";
 
 /**
  * Capabilities with which root in a container is root on its node, or as good as:
- * SYS_ADMIN mounts, SYS_MODULE and SYS_RAWIO change the kernel or its memory, SYS_PTRACE and PERFMON and BPF read other
- * processes, DAC_READ_SEARCH opens files of the node by handle, MKNOD makes its devices, SYS_BOOT and SYS_TIME stop it
- * or lie to it, SYSLOG shows its addresses, NET_ADMIN and MAC_ADMIN change its rules where namespaces are shared.
- * NET_RAW, CHOWN and the like, which containers have by default, do not.
+ * SYS_ADMIN mounts; SYS_MODULE and SYS_RAWIO change the kernel or its memory; SYS_PTRACE, PERFMON and BPF read other
+ * processes; DAC_READ_SEARCH opens files of the node by handle; MKNOD makes its devices, where the runtime does not
+ * give it to everyone anyway; SYS_BOOT and SYS_TIME stop it or lie to it; SYSLOG shows its addresses; AUDIT_CONTROL
+ * silences its audit; NET_ADMIN and MAC_ADMIN change its rules where namespaces are shared.
+ * NET_RAW, CHOWN, SETUID and the like, which runtimes give to every container, act inside it alone.
  */
 const NODE_CAPABILITIES: ReadonlySet<string> = new Set([
   "ALL",
+  "AUDIT_CONTROL",
   "BPF",
   "DAC_READ_SEARCH",
   "MAC_ADMIN",
@@ -60,6 +64,9 @@ type Container = V1Container | V1EphemeralContainer;
  * Reads `hostPID`, `hostIPC`, `hostNetwork` and `securityContext.windowsOptions.hostProcess` of the pod, and
  * `securityContext.privileged` and `.windowsOptions.hostProcess` of the regular, init or ephemeral container.
  * Unset is not privileged. Strict reads more: writable host paths, capabilities, an unmasked /proc, shared processes.
+ * What a pod does not say it cannot see: the path behind a PersistentVolumeClaim, or what the runtime adds by itself.
+ *
+ * A port-forward opens no container: what counts is the pod's host namespaces and, pod-wide, each of its containers.
  */
 export function privilegedContainer(input: PrivilegedInput & { isClusterAdmin: boolean }): Decision {
   const finding = guardedBy(input);
@@ -89,9 +96,11 @@ export function guardedBy({ pod, container, options }: PrivilegedInput): Finding
     if (field !== undefined) return { field, container: each.name };
   }
   if (!options.strict || !pod.spec?.shareProcessNamespace) return undefined;
-  const neighbour = all.find((each) => privilegedField(each) !== undefined);
-  return neighbour &&
-    { field: "shareProcessNamespace beside a privileged container", container: neighbour.name };
+  for (const neighbour of all) {
+    const field = privilegedField(neighbour);
+    if (field !== undefined) return { field, container: neighbour.name, isShared: true };
+  }
+  return undefined;
 }
 
 function describe({ pod, container }: PrivilegedInput, finding: Finding): string {
@@ -101,6 +110,9 @@ function describe({ pod, container }: PrivilegedInput, finding: Finding): string
     : `container "${container.name}" of pod "${podName}"`;
   if (finding.container === undefined) return `${target} runs with ${finding.field}`;
   if (finding.container === container?.name) return `${target} sets ${finding.field}`;
+  if (finding.isShared) {
+    return `${target} shares its processes (shareProcessNamespace) with container "${finding.container}", which sets ${finding.field}`;
+  }
   return `${target} stands beside container "${finding.container}", which sets ${finding.field}`;
 }
 
@@ -131,11 +143,18 @@ function strictField({ spec }: V1Pod, { securityContext, volumeMounts }: Contain
   });
   if (capability !== undefined) return `securityContext.capabilities.add ${capability}`;
   if (securityContext?.procMount === "Unmasked") return "securityContext.procMount";
-  const hostPaths = new Set(
-    spec?.volumes?.filter(({ hostPath }) => hostPath !== undefined).map(({ name }) => name),
-  );
-  const mount = volumeMounts?.find(({ name, readOnly }) => hostPaths.has(name) && readOnly !== true);
-  return mount && `a writable hostPath at ${mount.mountPath}`;
+  for (const { name, hostPath } of spec?.volumes ?? []) {
+    if (hostPath === undefined || hostPath === null) continue;
+    const mounts = volumeMounts?.filter((mount) => mount.name === name) ?? [];
+    const mount = isConnectable(hostPath) ? mounts[0] : mounts.find(({ readOnly }) => readOnly !== true);
+    if (mount !== undefined) return `volumeMounts ${mount.mountPath} (writable hostPath ${hostPath.path})`;
+  }
+  return undefined;
+}
+
+/** A socket or a device takes what is written to it through a read-only mount too: the container runtime's, for one. */
+function isConnectable({ type, path }: { type?: string; path: string }): boolean {
+  return ["Socket", "CharDevice", "BlockDevice"].includes(type ?? "") || path.endsWith(".sock");
 }
 
 function containersOf({ spec }: V1Pod): Container[] {

@@ -18,8 +18,8 @@ function target(spec: Partial<V1PodSpec>, name?: string) {
 
 const only = (container: Partial<V1Container>) => target({ containers: [{ name: "app", ...container }] });
 const adding = (capability: string) => only({ securityContext: { capabilities: { add: [capability] } } });
-const mounting = (readOnly: boolean) => ({
-  volumes: [{ name: "host", hostPath: { path: "/etc" } }],
+const mounting = (readOnly: boolean, hostPath: { path: string; type?: string } = { path: "/etc" }) => ({
+  volumes: [{ name: "host", hostPath }],
   containers: [{ name: "app", volumeMounts: [{ name: "host", mountPath: "/host", readOnly }] }],
 });
 
@@ -91,14 +91,40 @@ const CASES: {
     name: "a writable host path",
     target: target(mounting(false)),
     options: STRICT,
-    field: "a writable hostPath at /host",
+    field: "volumeMounts /host (writable hostPath /etc)",
+  },
+  {
+    name: "a writable host path that only a neighbour mounts",
+    target: target({
+      ...mounting(false),
+      containers: [PLAIN, ...mounting(false).containers.map((each) => ({ ...each, name: "b" }))],
+    }),
+    options: STRICT,
+  },
+  {
+    name: "escape: the runtime's socket, mounted to read",
+    target: target(mounting(true, { path: "/run/containerd", type: "Socket" })),
+    options: STRICT,
+    field: "volumeMounts /host (writable hostPath /run/containerd)",
+  },
+  {
+    name: "escape: a socket by its name, mounted to read",
+    target: target(mounting(true, { path: "/var/run/docker.sock" })),
+    options: STRICT,
+    field: "volumeMounts /host (writable hostPath /var/run/docker.sock)",
+  },
+  {
+    name: "escape: a disk of the node, mounted to read",
+    target: target(mounting(true, { path: "/dev/sda", type: "BlockDevice" })),
+    options: STRICT,
+    field: "volumeMounts /host (writable hostPath /dev/sda)",
   },
   { name: "a host path to read", target: target(mounting(true)), options: STRICT },
   {
     name: "shared processes beside a privileged container",
     target: target({ containers: [PLAIN, PRIVILEGED], shareProcessNamespace: true }),
     options: STRICT,
-    field: "shareProcessNamespace beside a privileged container",
+    field: "securityContext.privileged",
   },
   {
     name: "shared processes beside plain ones",
@@ -138,6 +164,24 @@ const SENTENCES = [
     options: POD_WIDE,
     reason:
       'container "app" of pod "p" stands beside container "root", which sets securityContext.privileged: only cluster-admins may open it (rule privileged-container)',
+  },
+  {
+    target: target({ containers: [PLAIN, PRIVILEGED], shareProcessNamespace: true }),
+    options: STRICT,
+    reason:
+      'container "app" of pod "p" shares its processes (shareProcessNamespace) with container "root", which sets securityContext.privileged: only cluster-admins may open it (rule privileged-container)',
+  },
+  {
+    target: adding("SYS_ADMIN"),
+    options: STRICT,
+    reason:
+      'container "app" of pod "p" sets securityContext.capabilities.add SYS_ADMIN: only cluster-admins may open it (rule privileged-container)',
+  },
+  {
+    target: target(mounting(false)),
+    options: STRICT,
+    reason:
+      'container "app" of pod "p" sets volumeMounts /host (writable hostPath /etc): only cluster-admins may open it (rule privileged-container)',
   },
 ];
 for (const { target, options, reason } of SENTENCES) {
