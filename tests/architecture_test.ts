@@ -13,12 +13,16 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   routes: ["authz", "session", "audit", "kube", "protocol"],
   server: ["routes", "authz", "session", "audit", "kube", "protocol"],
   cli: ["audit", "kube", "config"],
+  log: [],
 };
 
 /** What `protocol/` may take from the platform: nothing that does I/O or knows the time. */
 const PURE_BUILTINS: ReadonlySet<string> = new Set(["node:buffer", "node:crypto", "node:zlib"]);
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** `import … from "x"`, `export … from "x"` and `import "x"`, also over several lines. */
+const IMPORT = /^(?:(?:import|export)\s[^"';()=]*?\sfrom|import)\s+"([^"]+)";/gm;
 
 interface Import {
   from: string;
@@ -29,7 +33,7 @@ async function* sources(folder: string): AsyncGenerator<string> {
   for await (const { name, isDirectory } of Deno.readDir(join(ROOT, folder))) {
     const path = join(folder, name);
     if (isDirectory) yield* sources(path);
-    else if (name.endsWith(".ts") && !/_(test|bench)\.ts$/.test(name)) yield path;
+    else if (name.endsWith(".ts") && !/^test_|_(test|bench)\.ts$/.test(name)) yield path;
   }
 }
 
@@ -38,9 +42,7 @@ async function importsOf(room: string): Promise<Import[]> {
   const imports: Import[] = [];
   for await (const from of sources(room)) {
     const text = await Deno.readTextFile(join(ROOT, from));
-    for (
-      const [, specifier = ""] of text.matchAll(/^\s*(?:import|export)\b[^"';]*?(?:from\s*)?"([^"]+)";/gm)
-    ) {
+    for (const [, specifier = ""] of text.matchAll(IMPORT)) {
       const to = specifier.startsWith(".")
         ? relative(".", normalize(join(dirname(from), specifier)))
         : specifier;
@@ -53,7 +55,7 @@ async function importsOf(room: string): Promise<Import[]> {
 for (const [room, allowed] of Object.entries(ROOMS)) {
   Deno.test(`${room}/ imports nothing but itself and ${allowed.join(", ") || "no other room"}`, async () => {
     const imports = await importsOf(room);
-    assert.ok(imports.length > 0, `${room}/ has imports: the test reads them`);
+    assert.ok(imports.length > 0 || room === "log", `${room}/ has imports: the test reads them`);
     const wrong = imports.filter(({ to }) => {
       const [target = ""] = to.split("/");
       return to.endsWith(".ts") && target !== room && !allowed.includes(target);
