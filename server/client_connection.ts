@@ -1,4 +1,5 @@
 import type { ByteConnection } from "../session/byte_connection.ts";
+import type { SocketTuner } from "./no_delay.ts";
 
 /** The platform hands out one TLS record in a read, never more, so that a larger buffer would stay empty. */
 const READ_BUFFER_BYTES = 16 * 1024;
@@ -14,15 +15,20 @@ export class ClientConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #connection: Deno.TlsConn;
+  readonly #tuner: Pick<SocketTuner, "abort"> | undefined;
   readonly #buffer = new Uint8Array(READ_BUFFER_BYTES);
   readonly #closed = Promise.withResolvers<void>();
   #unread: Uint8Array | undefined;
   #begun: Promise<Uint8Array | null> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
+  /** Writes that the kernel has not taken over yet. */
+  #pendingWrites = 0;
   #isClosed = false;
 
-  constructor(connection: Deno.TlsConn) {
+  /** @param tuner ends the connection of a client that takes nothing: without it, such a socket stays open */
+  constructor(connection: Deno.TlsConn, tuner?: Pick<SocketTuner, "abort">) {
     this.#connection = connection;
+    this.#tuner = tuner;
     const { hostname, port } = connection.remoteAddr;
     this.remoteAddress = hostname.replace(/^::ffff:(?=\d+\.)/i, "");
     this.remotePort = port;
@@ -82,14 +88,18 @@ export class ClientConnection implements ByteConnection {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    const written = this.#lastWrite.then(() => this.#writeAll(bytes));
-    this.#lastWrite = written.catch(() => {});
-    return written;
+    return this.#send(async () => {
+      let offset = 0;
+      while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
+    });
   }
 
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    let offset = 0;
-    while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
+  /** One after the other, in the order of the calls. */
+  #send(act: () => Promise<void>): Promise<void> {
+    this.#pendingWrites++;
+    const sent = this.#lastWrite.then(act).finally(() => this.#pendingWrites--);
+    this.#lastWrite = sent.catch(() => {});
+    return sent;
   }
 
   /**
@@ -102,8 +112,7 @@ export class ClientConnection implements ByteConnection {
     if (this.#isClosed) return;
     const timer = setTimeout(() => this.close(), limits.lingerMs);
     try {
-      await this.#lastWrite;
-      await this.#connection.closeWrite();
+      await this.#send(() => this.#connection.closeWrite());
       for (let dropped = 0; dropped <= limits.lingerBytes;) {
         const bytes = await this.read();
         if (bytes === null) break;
@@ -120,6 +129,7 @@ export class ClientConnection implements ByteConnection {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    if (this.#pendingWrites > 0) this.#tuner?.abort([this.#connection]);
     try {
       this.#connection.close();
     } catch {

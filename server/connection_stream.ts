@@ -35,6 +35,10 @@ export class ConnectionStream extends Duplex {
   readonly connection: ClientConnection;
   /** Answers owed: 1, more when the client does not wait for them. */
   owed = 0;
+  /** Whether bytes of the answer that is owed may have left. */
+  isAnswering = false;
+  /** The last request that came in; `complete` tells whether its body did, too. */
+  message: { readonly complete: boolean } | undefined;
   /** Requests that came in so far. */
   requests = 0;
   /** The exchange before the next one. They take place one after the other. */
@@ -60,16 +64,10 @@ export class ConnectionStream extends Duplex {
     return this.owed === 0 && this.#phase === "idle";
   }
 
-  /**
-   * The headers of a request are there.
-   *
-   * @param body tells whether all of it came in, whoever has taken it by then; absent where there is none
-   */
-  headersCame(body?: { readonly complete: boolean }): void {
-    this.#body = body;
-    this.#enter(body === undefined ? "answer" : "body");
+  /** The headers of a request are there. */
+  headersCame(hasBody: boolean): void {
+    this.#enter(hasBody ? "body" : "answer");
   }
-  #body: { readonly complete: boolean } | undefined;
 
   /** The answer is written: the next request may begin. */
   answered(): void {
@@ -169,7 +167,7 @@ export class ConnectionStream extends Duplex {
 
   /** Bytes of the body are waited for; not when the reader is the one who is slow. */
   #expectBody(): void {
-    this.#setTimer(this.#deadlines.idleMs, () => this.#body?.complete || this.destroy());
+    this.#setTimer(this.#deadlines.idleMs, () => this.message?.complete || this.destroy());
   }
 
   #setTimer(ms: number, action: () => void): void {

@@ -15,7 +15,7 @@ import { ConnectionStream, LINGER } from "./connection_stream.ts";
 import { headerLines, toRequest } from "./request.ts";
 import { writeResponse } from "./response.ts";
 import type { ServerLimits } from "./server_options.ts";
-import { type UpgradeChoice, UpgradeExchange } from "./upgrade_exchange.ts";
+import { type AcceptedUpgrade, UpgradeExchange } from "./upgrade_exchange.ts";
 
 /** Whom the bridge tells what. */
 export interface HttpBridgeHooks {
@@ -118,6 +118,7 @@ export class HttpBridge {
     const stream = streamOf(request.socket);
     stream.requests++;
     stream.owed++;
+    stream.message = request;
     if (stream.owed > MAX_PIPELINED) {
       this.#tellBadRequest(stream, { code: 400, reason: "too many requests were sent ahead" });
       return void stream.destroy();
@@ -134,7 +135,8 @@ export class HttpBridge {
 
   #answered(stream: ConnectionStream): void {
     stream.owed--;
-    if (stream.destroyed) return;
+    stream.isAnswering = false;
+    if (stream.destroyed || stream.writableEnded) return;
     stream.answered();
     if (this.#isDraining && stream.isIdle) stream.end();
   }
@@ -147,16 +149,15 @@ export class HttpBridge {
   ): Promise<void> {
     // The answer before was the last one: this request must have no effect, because nobody would learn of it.
     if (stream.destroyed || stream.writableEnded) return;
-    if (isLast || this.#isDraining || message.httpVersion === "1.0") closeAfter(response);
+    if (isLast || message.httpVersion === "1.0") closeAfter(response);
     const fault = faultOf(message, false);
     if (fault !== undefined) {
       this.#tellBadRequest(stream, fault);
       closeAfter(response);
-      await writeResponse(response, statusResponse(statusOf(fault)));
-      return await finished(response);
+      return await this.#write(stream, response, statusResponse(statusOf(fault)));
     }
     const withBody = hasBody(message);
-    stream.headersCame(withBody ? message : undefined);
+    stream.headersCame(withBody);
     await this.#track(stream, async (signal) => {
       const onBody = () => {
         if (message.headers.expect !== undefined) response.writeContinue();
@@ -179,8 +180,8 @@ export class HttpBridge {
     if (fault !== undefined) return this.#refuse(stream, fault);
     stream.owed++;
     this.#exchangeUpgrade(message, stream).catch((thrown) => {
-      this.#hooks.report("a session failed", thrown);
-      stream.connection.close();
+      this.#hooks.report("an upgrade could not be answered", thrown);
+      stream.destroy();
     });
   }
 
@@ -195,7 +196,7 @@ export class HttpBridge {
       if (choice?.type === "accepted") {
         untilReleased();
         stream.release();
-        await runSession(connection, choice);
+        await this.#runSession(connection, choice);
       } else if (choice?.type === "raw") {
         stream.end(choice.bytes);
       } else {
@@ -206,6 +207,18 @@ export class HttpBridge {
         stream.end();
       }
     });
+  }
+
+  /** From the 101 on, whatever becomes of it: what the session has opened elsewhere is its own to close. */
+  async #runSession(connection: ClientConnection, { head, run }: AcceptedUpgrade): Promise<void> {
+    try {
+      // A client that has gone meanwhile is found out by the session's first read.
+      await connection.write(head).catch(() => {});
+      await run(connection);
+    } catch (thrown) {
+      this.#hooks.report("a session failed", thrown);
+    }
+    await connection.closeGracefully(LINGER);
   }
 
   /** Keeps a signal for what is done on a connection: aborted when the client goes, or on {@linkcode abortAll}. */
@@ -256,6 +269,10 @@ export class HttpBridge {
   }
 
   async #write(stream: ConnectionStream, response: ServerResponse, answer: Response): Promise<void> {
+    // What was wrong further down in the request was answered meanwhile.
+    if (stream.writableEnded) return void answer.body?.cancel().catch(() => {});
+    if (this.#isDraining) closeAfter(response);
+    stream.isAnswering = true;
     try {
       await writeResponse(response, answer);
       await finished(response);
@@ -269,28 +286,15 @@ export class HttpBridge {
   #refuse(stream: ConnectionStream, fault: RequestFault): void {
     if (stream.destroyed || stream.writableEnded) return;
     this.#tellBadRequest(stream, fault);
-    // In the middle of an answer there is no place for another one.
-    if (stream.owed > 0) return void stream.destroy();
+    // There is no place for this answer in the middle of another one, or before that to an earlier request.
+    const isOfLater = stream.owed > 1 || (stream.owed === 1 && stream.message?.complete !== false);
+    if (stream.isAnswering || isOfLater) return void stream.destroy();
     stream.end(rawAnswer(statusOf(fault), fault.code));
   }
 
   #tellBadRequest({ connection }: ConnectionStream, { code, reason }: RequestFault): void {
     const { remoteAddress, remotePort } = connection;
     this.#hooks.onBadRequest({ remoteAddress, remotePort, code, reason });
-  }
-}
-
-/** From the 101 on, whatever becomes of it: what the session has opened elsewhere is its own to close. */
-async function runSession(
-  connection: ClientConnection,
-  { head, run }: Extract<UpgradeChoice, { type: "accepted" }>,
-): Promise<void> {
-  try {
-    // A client that has gone meanwhile is found out by the session's first read.
-    await connection.write(head).catch(() => {});
-    await run(connection);
-  } finally {
-    await connection.closeGracefully(LINGER);
   }
 }
 

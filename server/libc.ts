@@ -1,7 +1,7 @@
 /**
  * The few calls of libc that the platform does not offer for TLS connections. Linux only.
  *
- * @see getsockname(2), getsockopt(2), socket(7), tcp(7); numbers as asm-generic/socket.h has them, the same on
+ * @see getsockname(2), getsockopt(2), shutdown(2), socket(7), tcp(7); numbers as asm-generic/socket.h has them, the same on
  * x86-64 and arm64
  */
 
@@ -18,12 +18,15 @@ const SYMBOLS = {
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  shutdown: { parameters: ["i32", "i32"], result: "i32" },
 } as const;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOL_SOCKET = 1;
+const SO_LINGER = 13;
 const SO_ACCEPTCONN = 30;
+const SHUT_RDWR = 2;
 
 /** Size of `sockaddr_storage`, which holds an address of any family, in bytes. */
 const ADDRESS_BYTES = 128;
@@ -76,6 +79,16 @@ export class Libc {
     return this.#port(this.#library.symbols.getpeername(descriptor, this.#address, bytes(this.#length)));
   }
 
+  /** The IP address at the other end of a connected TCP socket, as {@linkcode canonicalIp} writes it. */
+  peerIp(descriptor: number): string | undefined {
+    if (this.peerPort(descriptor) === undefined) return undefined;
+    const [family] = new Uint16Array(this.#address.buffer, 0, 1);
+    if (family === AF_INET) return this.#address.subarray(4, 8).join(".");
+    const groups = new DataView(this.#address.buffer, 8, 16);
+    const texts = Array.from({ length: 8 }, (_, index) => groups.getUint16(index * 2).toString(16));
+    return canonicalIp(texts.join(":"));
+  }
+
   isListening(descriptor: number): boolean {
     return this.getOption(descriptor, SOL_SOCKET, SO_ACCEPTCONN) === 1;
   }
@@ -94,13 +107,26 @@ export class Libc {
     return setsockopt(descriptor, level, name, bytes(this.#int), this.#int.byteLength) === 0;
   }
 
+  /** Ends a connection at once: the peer is told with a reset, and what is still to be sent is dropped. */
+  abort(descriptor: number): boolean {
+    const { setsockopt, shutdown } = this.#library.symbols;
+    const linger = new Int32Array([1, 0]); // on, for 0 seconds: no orphan stays behind in the kernel
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, bytes(linger), linger.byteLength);
+    return shutdown(descriptor, SHUT_RDWR) === 0;
+  }
+
   /** `sockaddr_in` and `sockaddr_in6` both begin with the family, and the port in network order. */
   #port(result: number): number | undefined {
     if (result !== 0) return undefined;
-    const family = new Uint16Array(this.#address.buffer, 0, 1)[0];
+    const [family] = new Uint16Array(this.#address.buffer, 0, 1);
     if (family !== AF_INET && family !== AF_INET6) return undefined;
     return new DataView(this.#address.buffer).getUint16(2);
   }
+}
+
+/** One spelling of an IP address, whoever wrote it. */
+export function canonicalIp(ip: string): string {
+  return ip.includes(":") ? new URL(`http://[${ip.replace(/%.*/, "")}]`).hostname : ip;
 }
 
 function bytes(view: Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {

@@ -1,4 +1,4 @@
-import { Libc, type SocketOption } from "./libc.ts";
+import { canonicalIp, Libc, type SocketOption } from "./libc.ts";
 
 const SOL_SOCKET = 1;
 const SO_KEEPALIVE = 9;
@@ -26,7 +26,10 @@ const MAX_DESCRIPTORS = 1 << 16;
 /** So many descriptors in a row that are no TCP socket, and no more are expected. */
 const MAX_GAP = 1024;
 
-/** Sets TCP options on TLS sockets, for which the platform has no call. */
+/** What a connection is found by. */
+export type Addresses = Pick<Deno.TlsConn, "localAddr" | "remoteAddr">;
+
+/** Does to TLS sockets what the platform has no call for. */
 export interface SocketTuner {
   /**
    * Tunes a listening socket; what it accepts from now on inherits the options.
@@ -35,7 +38,12 @@ export interface SocketTuner {
    */
   tuneListener(address: Deno.NetAddr): boolean;
   /** Tunes an open connection, by its two addresses. @returns whether the socket was found and took them all */
-  tuneConnection(connection: Pick<Deno.TlsConn, "localAddr" | "remoteAddr">): boolean;
+  tuneConnection(connection: Addresses): boolean;
+  /**
+   * Ends connections at once. Deno's `close()` does not where a handshake or a write is under way: the socket stays
+   * open until the peer goes on, so that clients which do nothing could pile up.
+   */
+  abort(connections: readonly Addresses[]): void;
 }
 
 /**
@@ -54,25 +62,51 @@ export function openSocketTuner(): SocketTuner | undefined {
   return {
     tuneListener: ({ port }) =>
       tune(libc, (descriptor) => libc.localPort(descriptor) === port && libc.isListening(descriptor)),
-    tuneConnection: ({ localAddr, remoteAddr }) =>
-      tune(
-        libc,
-        (descriptor) =>
-          libc.localPort(descriptor) === localAddr.port && libc.peerPort(descriptor) === remoteAddr.port,
-      ),
+    tuneConnection: (connection) => tune(libc, isOneOf(libc, [connection])),
+    abort(connections) {
+      const isMeant = isOneOf(libc, connections);
+      for (const descriptor of sockets(libc)) {
+        if (isMeant(descriptor)) libc.abort(descriptor);
+      }
+    },
   };
 }
 
 /** Tunes all sockets that match: two listeners share a port while a certificate is renewed. */
 function tune(libc: Libc, matches: (descriptor: number) => boolean): boolean {
   let isTuned = false;
-  for (let descriptor = 0, gap = 0; descriptor < MAX_DESCRIPTORS && gap < MAX_GAP; descriptor++, gap++) {
-    if (libc.localPort(descriptor) === undefined) continue;
-    gap = 0;
+  for (const descriptor of sockets(libc)) {
     if (!matches(descriptor)) continue;
-    const taken = OPTIONS.every((option) => libc.setOption(descriptor, option));
-    if (!taken) return false;
+    if (!OPTIONS.every((option) => libc.setOption(descriptor, option))) return false;
     isTuned = true;
   }
   return isTuned;
+}
+
+/** Whether a descriptor is one of these connections. Ports alone could be those of two peers. */
+function isOneOf(libc: Libc, connections: readonly Addresses[]): (descriptor: number) => boolean {
+  const keys = new Set(
+    connections.map(({ localAddr, remoteAddr }) =>
+      key(localAddr.port, remoteAddr.port, canonicalIp(remoteAddr.hostname))
+    ),
+  );
+  const ports = new Set(connections.map(({ remoteAddr }) => remoteAddr.port));
+  return (descriptor) => {
+    const [local, peer] = [libc.localPort(descriptor), libc.peerPort(descriptor)];
+    if (local === undefined || peer === undefined || !ports.has(peer)) return false;
+    return keys.has(key(local, peer, libc.peerIp(descriptor) ?? ""));
+  };
+}
+
+function key(localPort: number, peerPort: number, peerIp: string): string {
+  return `${localPort} ${peerPort} ${peerIp}`;
+}
+
+/** Our own descriptors that are TCP sockets. */
+function* sockets(libc: Libc): Generator<number> {
+  for (let descriptor = 0, gap = 0; descriptor < MAX_DESCRIPTORS && gap < MAX_GAP; descriptor++, gap++) {
+    if (libc.localPort(descriptor) === undefined) continue;
+    gap = 0;
+    yield descriptor;
+  }
 }

@@ -23,10 +23,14 @@ export class TestFront implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  static async start(handler: Handler, limits: Partial<ServerLimits> = {}): Promise<TestFront> {
+  static async start(
+    handler: Handler,
+    limits: Partial<ServerLimits> = {},
+    certificate?: Leaf,
+  ): Promise<TestFront> {
     const front = new TestFront(await Deno.makeTempDir({ prefix: "postern-front-" }));
     const tls = { certFile: front.path("tls.crt"), keyFile: front.path("tls.key"), reloadSeconds: 3600 };
-    await front.writeCertificate(await issue(CA));
+    await front.writeCertificate(certificate ?? await issue(CA));
     front.server = await GatewayServer.listen({ address: "127.0.0.1", port: 0, tls, limits }, handler, {
       tuner,
       onBadRequest: (bad) => front.badRequests.push(bad),

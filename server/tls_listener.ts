@@ -11,7 +11,7 @@ export interface TlsListenerOptions {
   handshakeTimeoutMs: number;
   /** Open at once, handshakes included. */
   maxConnections: number;
-  /** Turns Nagle's algorithm off, where that is possible. */
+  /** Turns Nagle's algorithm off, and ends connections that stall; `undefined` where that is not possible. */
   tuner: SocketTuner | undefined;
 }
 
@@ -29,6 +29,13 @@ const ACCEPT_PAUSE_MS = 100;
 /** How long the listener with the old certificate still takes in who was already on the way to it. */
 const OVERLAP_MS = 1000;
 
+const NOT_TUNED =
+  "the listening socket could not be tuned (is --allow-ffi granted for libc?): small writes may take " +
+  "45 ms, and clients that stall cannot be disconnected";
+
+/** How often it is looked for handshakes that take too long: all are then ended in one pass over our sockets. */
+const SWEEP_MS = 250;
+
 /** One listening socket with one certificate. */
 interface Door {
   listener: Deno.TlsListener;
@@ -42,34 +49,33 @@ interface Door {
  * same port (SO_REUSEPORT), both are accepted from for a moment, and then the old one is closed. Connections that
  * were accepted do not notice.
  *
- * A connection beyond the bound is accepted and closed at once, rather than left in the kernel's queue: its client
- * then knows, and can try another replica.
+ * Beyond the bound on connections nobody is accepted: who comes then waits in the kernel's queue, which has a bound of
+ * its own. To accept and close would be kinder, but Deno closes a connection only after its handshake.
  */
 export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #hooks: TlsListenerHooks;
-  readonly #open = new Set<ClientConnection | Deno.TlsConn>();
+  readonly #clients = new Set<ClientConnection>();
+  /** Handshakes under way, and when they began, in milliseconds of {@linkcode performance.now}. */
+  readonly #handshakes = new Map<Deno.TlsConn, number>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #pair: KeyPair;
   #door: Door;
   #fading: Door[] = [];
   #lastFault = "";
   #isFull = false;
+  /** Settled while there is room for another connection. */
+  #room = Promise.withResolvers<void>();
 
   private constructor(options: TlsListenerOptions, hooks: TlsListenerHooks, pair: KeyPair) {
     this.#options = options;
     this.#hooks = hooks;
     this.#pair = pair;
     this.#door = this.#openDoor(options.port, pair);
-    if (!this.#tune(this.#door)) {
-      hooks.report(
-        "TCP_NODELAY could not be set on the listening socket (is --allow-ffi granted for libc?): " +
-          "small writes may take 45 ms",
-      );
-    }
-    const timer = setInterval(() => this.reload(), options.tls.reloadSeconds * 1000);
-    Deno.unrefTimer(timer);
-    this.#timers.add(timer);
+    this.#room.resolve();
+    if (!this.#tune(this.#door)) hooks.report(NOT_TUNED);
+    this.#every(options.tls.reloadSeconds * 1000, () => this.reload());
+    this.#every(SWEEP_MS, () => this.#endSlowHandshakes());
   }
 
   /** Begins to listen. @throws {Error} if the certificate cannot be used, or the address not be listened on */
@@ -84,7 +90,7 @@ export class TlsListener {
 
   /** Connections open now, handshakes included. */
   get connections(): number {
-    return this.#open.size;
+    return this.#clients.size + this.#handshakes.size;
   }
 
   /**
@@ -107,16 +113,18 @@ export class TlsListener {
     }
   }
 
-  /** Accepts nobody any more. Connections stay open. */
+  /** Accepts nobody any more. Connections stay open; handshakes are given up. */
   stop(): void {
     for (const door of [this.#door, ...this.#fading]) closeDoor(door);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+    this.#room.resolve();
+    this.#end([...this.#handshakes.keys()]);
   }
 
   /** Closes every connection, at once. */
   closeConnections(): void {
-    for (const connection of this.#open) close(connection);
+    for (const client of this.#clients) client.close();
   }
 
   #renew(pair: KeyPair): void {
@@ -147,10 +155,18 @@ export class TlsListener {
     return this.#options.tuner?.tuneListener(listener.addr) ?? false;
   }
 
+  #every(ms: number, act: () => void): void {
+    const timer = setInterval(act, ms);
+    Deno.unrefTimer(timer);
+    this.#timers.add(timer);
+  }
+
   async #acceptFrom(door: Door): Promise<void> {
     while (door.isOpen) {
       try {
-        this.#admit(await door.listener.accept());
+        await this.#room.promise;
+        if (!door.isOpen) return;
+        void this.#shakeHands(await door.listener.accept());
       } catch (thrown) {
         if (!door.isOpen) return;
         this.#hooks.report("a connection could not be accepted", thrown);
@@ -159,35 +175,54 @@ export class TlsListener {
     }
   }
 
-  /** Waits for nothing: a slow handshake holds nobody else up. */
-  #admit(connection: Deno.TlsConn): void {
-    if (this.#open.size >= this.#options.maxConnections) {
-      close(connection);
-      if (!this.#isFull) this.#hooks.report(`${this.#open.size} connections are open: more are closed`);
-      this.#isFull = true;
-      return;
-    }
-    this.#isFull = false;
-    void this.#shakeHands(connection);
-  }
-
+  /** Nobody waits for it: a slow handshake holds nobody else up. */
   async #shakeHands(connection: Deno.TlsConn): Promise<void> {
-    this.#open.add(connection);
-    const timer = setTimeout(() => close(connection), this.#options.handshakeTimeoutMs);
+    const beganMs = performance.now();
+    this.#handshakes.set(connection, beganMs);
+    this.#count();
     try {
       await connection.handshake();
+      const isLate = performance.now() - beganMs > this.#options.handshakeTimeoutMs;
+      if (isLate || !this.#door.isOpen) close(connection);
+      else this.#welcome(connection);
     } catch {
       // A scanner, a health check of TCP alone, a client that does not trust us: it knows better than we why.
       close(connection);
-      return;
     } finally {
-      clearTimeout(timer);
-      this.#open.delete(connection);
+      this.#handshakes.delete(connection);
+      this.#count();
     }
-    const client = new ClientConnection(connection);
-    this.#open.add(client);
-    void client.closed.then(() => this.#open.delete(client));
+  }
+
+  #welcome(connection: Deno.TlsConn): void {
+    const client = new ClientConnection(connection, this.#options.tuner);
+    this.#clients.add(client);
+    void client.closed.then(() => {
+      this.#clients.delete(client);
+      this.#count();
+    });
     this.#hooks.onConnection(client);
+  }
+
+  #endSlowHandshakes(): void {
+    const before = performance.now() - this.#options.handshakeTimeoutMs;
+    const slow = [...this.#handshakes].filter(([, beganMs]) => beganMs < before);
+    this.#end(slow.map(([connection]) => connection));
+  }
+
+  /** Without a tuner they go on, and stay counted: the bound on connections holds in any case. */
+  #end(connections: readonly Deno.TlsConn[]): void {
+    if (connections.length > 0) this.#options.tuner?.abort(connections);
+  }
+
+  /** Sees whether there is room for another connection. */
+  #count(): void {
+    const isFull = this.connections >= this.#options.maxConnections;
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    if (!isFull) return this.#room.resolve();
+    this.#room = Promise.withResolvers();
+    this.#hooks.report(`${this.connections} connections are open: more have to wait`);
   }
 }
 

@@ -2,10 +2,16 @@ import { STATUS_CODES } from "node:http";
 import type { HeaderLine, Upgrade } from "../routes/handler.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 
+/** A connection that a session takes over: what is written first, and who has it then. */
+export interface AcceptedUpgrade {
+  type: "accepted";
+  /** The 101 and its headers. */
+  head: Uint8Array;
+  run: (client: ByteConnection) => Promise<void>;
+}
+
 /** What a handler chose to do with a connection that asked for an upgrade. */
-export type UpgradeChoice =
-  | { type: "accepted"; head: Uint8Array; run: (client: ByteConnection) => Promise<void> }
-  | { type: "raw"; bytes: Uint8Array };
+export type UpgradeChoice = AcceptedUpgrade | { type: "raw"; bytes: Uint8Array };
 
 /**
  * The way out of HTTP that a handler is given. A call only notes the choice: it is carried out when the handler

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import type { RequestContext } from "../routes/handler.ts";
+import { TestFront } from "./test_front.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const UPGRADE = "GET /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+
+/** Resolves when the signal is aborted, with the reason's words. */
+function abortion({ signal }: Pick<RequestContext, "signal">): Promise<string> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(String(signal.reason))));
+}
+
+Deno.test("drain refuses new connections and closes idle ones at once", async () => {
+  await using front = await TestFront.start(() => Promise.resolve(new Response("ok")));
+  using idle = await front.connect();
+  await idle.send(GET);
+  await idle.readUntil("ok");
+  const start = performance.now();
+  await front.server.drain(60_000);
+  assert.ok(performance.now() - start < 5000);
+  assert.equal(await idle.readAll(), "");
+  await assert.rejects(front.connect());
+});
+
+Deno.test("drain waits for a request that is being answered, and closes after it", async () => {
+  const answer = Promise.withResolvers<Response>();
+  const asked = Promise.withResolvers<void>();
+  await using front = await TestFront.start(() => {
+    asked.resolve();
+    return answer.promise;
+  });
+  using client = await front.connect();
+  await client.send(GET);
+  await asked.promise;
+  const drained = front.server.drain(60_000);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  answer.resolve(new Response("in time"));
+  const text = await client.readAll();
+  assert.match(text, /in time$/);
+  assert.match(text, /connection: close/i);
+  await drained;
+});
+
+Deno.test("drain lets a session go on until it ends", async () => {
+  await using front = await TestFront.start((_request, { upgrade }) =>
+    Promise.resolve(upgrade!.accept([], async (client) => {
+      for (let bytes = await client.read(); bytes !== null; bytes = await client.read()) {
+        await client.write(bytes);
+      }
+    }))
+  );
+  using client = await front.connect();
+  await client.send(UPGRADE);
+  await client.readUntil("\r\n\r\n");
+  let isDrained = false;
+  const draining = front.server.drain(60_000).then(() => isDrained = true);
+  await client.send("during");
+  await client.readUntil("during");
+  assert.equal(isDrained, false);
+  client[Symbol.dispose]();
+  await draining;
+});
+
+Deno.test("drain aborts what runs at the deadline, and leaves a session time to say so", async () => {
+  await using front = await TestFront.start((_request, context) =>
+    Promise.resolve(context.upgrade!.accept([], async (client) => {
+      const why = await abortion(context);
+      await client.write(new TextEncoder().encode(why));
+    }))
+  );
+  using client = await front.connect();
+  await client.send(UPGRADE);
+  await client.readUntil("\r\n\r\n");
+  const drained = front.server.drain(50);
+  assert.equal(await client.readAll(), "Error: the gateway is shutting down");
+  await drained;
+});
+
+Deno.test("drain closes a session that does not care", async () => {
+  await using front = await TestFront.start((_request, { upgrade }) =>
+    Promise.resolve(upgrade!.accept([], async (client) => void await client.read().catch(() => {})))
+  );
+  using client = await front.connect();
+  await client.send(UPGRADE);
+  await client.readUntil("\r\n\r\n");
+  await front.server.drain(10);
+  assert.equal(await client.readAll().catch(() => ""), "");
+  assert.equal(front.server.connections, 0);
+});
+
+Deno.test("close ends watches and sessions without waiting", async () => {
+  const aborted: Promise<string>[] = [];
+  await using front = await TestFront.start((_request, context) => {
+    aborted.push(abortion(context));
+    return Promise.resolve(new Response(new ReadableStream()));
+  });
+  using client = await front.connect();
+  await client.send(GET);
+  await client.readUntil("\r\n\r\n");
+  await front.server.close();
+  assert.deepEqual(await Promise.all(aborted), ["Error: the gateway is shutting down"]);
+  assert.equal(front.server.connections, 0);
+});

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { issue, makeCa } from "../tests/support/certificates.ts";
+import { canonicalIp, Libc, LIBC_PATHS } from "./libc.ts";
+import { openSocketTuner } from "./no_delay.ts";
+
+const TCP_NODELAY = { level: 6, name: 1 };
+const SO_KEEPALIVE = { level: 1, name: 9 };
+
+// Opened first: the tuner gives the permission up.
+const libc = Libc.open();
+const tuner = openSocketTuner();
+const ca = await makeCa();
+const leaf = await issue(ca);
+
+const isLinux = Deno.build.os === "linux";
+
+/** What the kernel says of every socket on a port. */
+function optionsOf(port: number, isOn: (descriptor: number) => boolean = () => true) {
+  assert.ok(libc);
+  const found: { noDelay: boolean; keepAlive: boolean }[] = [];
+  for (let descriptor = 0; descriptor < 256; descriptor++) {
+    if (libc.localPort(descriptor) !== port || !isOn(descriptor)) continue;
+    found.push({
+      noDelay: libc.getOption(descriptor, TCP_NODELAY.level, TCP_NODELAY.name) !== 0,
+      keepAlive: libc.getOption(descriptor, SO_KEEPALIVE.level, SO_KEEPALIVE.name) !== 0,
+    });
+  }
+  return found;
+}
+
+const ON = { noDelay: true, keepAlive: true };
+const OFF = { noDelay: false, keepAlive: false };
+
+async function connectTo(listener: Deno.TlsListener): Promise<[Deno.TlsConn, Deno.TlsConn]> {
+  const { port } = listener.addr;
+  const connecting = Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [ca.cert] });
+  const ends = await Promise.all([listener.accept(), connecting]);
+  await Promise.all(ends.map((end) => end.handshake()));
+  return ends;
+}
+
+for (const hostname of ["127.0.0.1", "::1"]) {
+  Deno.test({
+    name:
+      `tuneListener turns Nagle off on the listening socket of ${hostname}, and what it accepts inherits that`,
+    ignore: !isLinux,
+    async fn() {
+      const listener = Deno.listenTls({ hostname, port: 0, ...leaf });
+      try {
+        assert.deepEqual(optionsOf(listener.addr.port), [OFF]);
+        assert.equal(tuner?.tuneListener(listener.addr), true);
+        assert.deepEqual(optionsOf(listener.addr.port), [ON]);
+        if (hostname === "::1") return;
+        const ends = await connectTo(listener);
+        assert.deepEqual(optionsOf(listener.addr.port), [ON, ON]);
+        for (const end of ends) end.close();
+      } finally {
+        listener.close();
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "tuneConnection sets the options on that connection and no other to the same server",
+  ignore: !isLinux,
+  async fn() {
+    const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...leaf });
+    const ours = await connectTo(listener);
+    const others = await connectTo(listener);
+    assert.equal(tuner?.tuneConnection(ours[1]), true);
+    assert.deepEqual(optionsOf(ours[1].localAddr.port), [ON]);
+    assert.deepEqual(optionsOf(others[1].localAddr.port), [OFF]);
+    for (const end of [...ours, ...others]) end.close();
+    listener.close();
+  },
+});
+
+Deno.test({
+  name: "abort ends a connection whose peer takes nothing, and no other: close alone would leave it open",
+  ignore: !isLinux,
+  async fn() {
+    const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...leaf });
+    const [stalled, lazy] = await connectTo(listener);
+    const [other, another] = await connectTo(listener);
+    const writing = writeForever(stalled);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    tuner?.abort([stalled]);
+    await assert.rejects(writing);
+    assert.equal(optionsOf(lazy.localAddr.port).length, 1);
+    await other.write(new Uint8Array(1));
+    assert.equal(await another.read(new Uint8Array(1)), 1);
+    for (const end of [stalled, lazy, other, another]) end.close();
+    listener.close();
+  },
+});
+
+for (
+  const [ip, spelling] of [["::ffff:127.0.0.1", "[::ffff:7f00:1]"], ["fe80:0::1%eth0", "[fe80::1]"], [
+    "10.0.0.1",
+    "10.0.0.1",
+  ]] as const
+) {
+  Deno.test(`canonicalIp spells ${ip} in the one way`, () => assert.equal(canonicalIp(ip), spelling));
+}
+
+Deno.test({
+  name: "tuneListener says so where there is no such listening socket",
+  ignore: !isLinux,
+  fn() {
+    assert.equal(tuner?.tuneListener({ transport: "tcp", hostname: "127.0.0.1", port: 1 }), false);
+  },
+});
+
+Deno.test("openSocketTuner gives the permission up: nothing can load a library after it", () => {
+  assert.notEqual(Deno.permissions.querySync({ name: "ffi" }).state, "granted");
+  assert.equal(Libc.open(), undefined);
+  for (const path of LIBC_PATHS) {
+    assert.throws(() => Deno.dlopen(path, {}), Deno.errors.NotCapable);
+  }
+});
+
+async function writeForever(connection: Deno.TlsConn): Promise<void> {
+  const chunk = new Uint8Array(65536);
+  for (;;) await connection.write(chunk);
+}

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { connect as connectTls } from "node:tls";
+import { issue } from "../tests/support/certificates.ts";
+import type { ByteConnection } from "../session/byte_connection.ts";
+import { CA, TestFront } from "./test_front.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const ok = () => Promise.resolve(new Response("ok"));
+
+/** Common name of the certificate that the front shows now. */
+function shownName(front: TestFront): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      host: "127.0.0.1",
+      port: front.server.address.port,
+      ca: CA.cert,
+      servername: "localhost",
+    };
+    const socket = connectTls(options, () => {
+      resolve(String(socket.getPeerCertificate().subject.CN));
+      socket.destroy();
+    });
+    socket.once("error", reject);
+  });
+}
+
+Deno.test("TlsListener shows a renewed certificate to new clients, and keeps sessions that are open", async () => {
+  await using front = await TestFront.start((_request, { upgrade }) =>
+    Promise.resolve(upgrade!.accept([["Upgrade", "x"]], echo))
+  );
+  using session = await front.connect();
+  await session.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  await session.readUntil("\r\n\r\n");
+  const { port } = front.server.address;
+
+  const renewed = await issue(CA, { commonName: "renewed" });
+  await front.writeCertificate(renewed);
+  await front.server.reloadCertificate();
+
+  // The listener with the old certificate takes in late comers for a second.
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.equal(await shownName(front), "renewed");
+  assert.equal(front.server.address.port, port);
+  await session.send("still here");
+  await session.readUntil("still here");
+  const until = new Date(new X509Certificate(renewed.cert).validTo).toISOString();
+  assert.deepEqual(front.reports, [`the certificate was renewed; the new one is valid until ${until}`]);
+});
+
+Deno.test("TlsListener refuses nobody while certificates are renewed", async () => {
+  await using front = await TestFront.start(ok);
+  const leaves = [await issue(CA), await issue(CA), await issue(CA)];
+  let isOver = false;
+  let served = 0;
+  const clients = Array.from({ length: 3 }, async () => {
+    for (; !isOver; served++) assert.match(await front.exchange(GET), /ok$/);
+  });
+  for (const leaf of leaves) {
+    await front.writeCertificate(leaf);
+    await front.server.reloadCertificate();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  isOver = true;
+  await Promise.all(clients);
+  assert.ok(served > 10, `${served} were served`);
+});
+
+const UNFIT = [
+  {
+    name: "a key of another certificate",
+    change: async (front: TestFront) => Deno.writeTextFile(front.path("tls.key"), (await issue(CA)).key),
+  },
+  { name: "no certificate", change: (front: TestFront) => Deno.writeTextFile(front.path("tls.crt"), "junk") },
+  {
+    name: "half a key",
+    change: (front: TestFront) => Deno.writeTextFile(front.path("tls.key"), "-----BEGIN"),
+  },
+  { name: "a missing file", change: (front: TestFront) => Deno.remove(front.path("tls.key")) },
+];
+for (const { name, change } of UNFIT) {
+  Deno.test(`TlsListener keeps the old certificate and says so once when it finds ${name}`, async () => {
+    await using front = await TestFront.start(ok);
+    await change(front);
+    await front.server.reloadCertificate();
+    await front.server.reloadCertificate();
+    assert.match(await front.exchange(GET), /ok$/);
+    assert.deepEqual(front.reports, ["the new certificate cannot be used, the old one is kept"]);
+    await front.writeCertificate(await issue(CA, { commonName: "repaired" }));
+    await front.server.reloadCertificate();
+    assert.match(front.reports[1] ?? "", /was renewed/);
+  });
+}
+
+Deno.test("TlsListener does not begin with a certificate that cannot be used", async () => {
+  await assert.rejects(TestFront.start(ok, {}, { cert: "junk", key: "junk" }), /holds no certificate in PEM/);
+});
+
+Deno.test("TlsListener accepts nobody beyond the bound, and goes on below it", async () => {
+  await using front = await TestFront.start(ok, { maxConnections: 2 });
+  const [first, second] = [await front.connect(), await front.connect()];
+  let isIn = false;
+  const third = front.exchange(GET).then((answer) => (isIn = true, answer));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(isIn, false);
+  first[Symbol.dispose]();
+  assert.match(await third, /ok$/);
+  second[Symbol.dispose]();
+  assert.deepEqual(front.reports.slice(0, 1), ["2 connections are open: more have to wait"]);
+});
+
+Deno.test("TlsListener disconnects clients that do not shake hands, and meanwhile serves others", async () => {
+  await using front = await TestFront.start(ok, { handshakeTimeoutSeconds: 0.2 });
+  const { port } = front.server.address;
+  const silent = await Promise.all([1, 2, 3].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
+  await silent[0]?.write(Uint8Array.of(22, 3, 1)); // the first bytes of a ClientHello, and no more
+  assert.match(await front.exchange(GET), /ok$/);
+  for (const connection of silent) {
+    assert.equal(await connection.read(new Uint8Array(1)).catch(() => null), null);
+    connection.close();
+  }
+  while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+});
+
+Deno.test("TlsListener survives what is no TLS", async () => {
+  await using front = await TestFront.start(ok);
+  const { port } = front.server.address;
+  const plain = await Deno.connect({ hostname: "127.0.0.1", port });
+  await plain.write(new TextEncoder().encode(GET));
+  await plain.read(new Uint8Array(100)).catch(() => {});
+  plain.close();
+  assert.match(await front.exchange(GET), /ok$/);
+  assert.deepEqual(front.reports, []);
+});
+
+Deno.test("TlsListener speaks nothing but HTTP/1.1: no upgrade of ours exists in HTTP/2", async () => {
+  await using front = await TestFront.start(ok);
+  const { port } = front.server.address;
+  const shake = async (alpnProtocols: string[]) => {
+    const connection = await Deno.connectTls({
+      hostname: "127.0.0.1",
+      port,
+      caCerts: [CA.cert],
+      alpnProtocols,
+    });
+    try {
+      return (await connection.handshake()).alpnProtocol;
+    } finally {
+      connection.close();
+    }
+  };
+  assert.equal(await shake(["h2", "http/1.1"]), "http/1.1");
+  await assert.rejects(shake(["h2"]));
+});
+
+async function echo(client: ByteConnection): Promise<void> {
+  for (let bytes = await client.read(); bytes !== null; bytes = await client.read()) {
+    await client.write(bytes);
+  }
+}
