@@ -6,17 +6,15 @@
  */
 
 import assert from "node:assert/strict";
+import { tokenOf } from "./support/cluster.ts";
 import { Digest, pattern } from "./support/digest.ts";
-import { Gateway } from "./support/gateway.ts";
-import { CLIENTS, type Endpoint, kubectl, type Outcome } from "./support/kubectl.ts";
+import { sharedGateway } from "./support/gateway.ts";
+import { CLIENTS, type Endpoint, Kubectl, kubectl, type Outcome } from "./support/kubectl.ts";
+import { rawRequest, SPDY_UPGRADE } from "./support/raw_http.ts";
 import { type Size, Terminal } from "./support/terminal.ts";
 import { sleep } from "./support/wait.ts";
 
-let gateway: Gateway;
-Deno.test.beforeAll(async () => {
-  gateway = await Gateway.start();
-});
-Deno.test.afterAll(() => gateway.stop());
+const gateway = sharedGateway();
 
 interface Row {
   name: string;
@@ -98,18 +96,6 @@ const rows: readonly Row[] = [
     stdout: "0\n",
   },
   {
-    name: "a command that closes stdin early",
-    args: ["-i", "shell", "--", "head", "-c1"],
-    stdin: () => pattern(4 << 20, new Digest()),
-    code: 0,
-  },
-  {
-    name: "a command that ends while stdin is sent",
-    args: ["-i", "shell", "--", "sh", "-c", "exit 4"],
-    stdin: () => pattern(4 << 20, new Digest()),
-    code: 4,
-  },
-  {
     name: "a command that ends long after stdin",
     args: ["-i", "shell", "--", "sh", "-c", "cat; sleep 1; echo later; exit 5"],
     stdin: () => utf8("now\n"),
@@ -164,7 +150,8 @@ const rows: readonly Row[] = [
 
   { name: "no command", args: ["shell"], code: 1, stderr: /at least one command/ },
   { name: "a command that is not there", args: ["shell", "--", "nosuch"], code: 1, stderr: /nosuch/ },
-  { name: "a command that is a folder", args: ["shell", "--", "/etc"], code: 126 },
+  { name: "a command that is a folder", args: ["shell", "--", "/etc"], code: 1, stderr: /permission denied/ },
+  { name: "a shell's command that is a folder", args: ["shell", "--", "sh", "-c", "/etc"], code: 126 },
   { name: "a shell's command not found", args: ["shell", "--", "sh", "-c", "nosuch"], code: 127 },
   {
     name: "a command that is not there, with <&> in its name",
@@ -218,14 +205,14 @@ for (const client of CLIENTS) {
       const run = async (endpoint: Endpoint) =>
         normalised(
           await kubectl({
-            cluster: gateway.cluster,
+            cluster: gateway().cluster,
             endpoint,
             client,
             args: ["exec", ...row.args],
             ...(row.stdin && { stdin: row.stdin() }),
           }),
         );
-      const [direct, through] = await Promise.all([run(apiServer()), run(gateway)]);
+      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
       assert.equal(direct.code, row.code, `directly: ${direct.stderr}`);
       if (typeof row.stdout === "string") assert.equal(text(direct.stdout), row.stdout);
       else if (row.stdout) assert.ok(equalBytes(direct.stdout, row.stdout), "directly: other bytes");
@@ -245,8 +232,8 @@ for (const client of CLIENTS) {
     const totalBytes = 300_000_000;
     const [sent, received] = [new Digest(), new Digest()];
     const { code, stderr } = await kubectl({
-      cluster: gateway.cluster,
-      endpoint: gateway,
+      cluster: gateway().cluster,
+      endpoint: gateway(),
       client,
       args: ["exec", "-i", "shell", "--", "cat"],
       stdin: pattern(totalBytes, sent),
@@ -257,6 +244,62 @@ for (const client of CLIENTS) {
     assert.equal(code, 0);
     assert.equal(received.bytes, totalBytes);
     assert.equal(received.hex(), sent.hex());
+  });
+}
+
+/*
+ * What a client sends to a command that reads no more may keep containerd 1.6 from ending the exec: measured straight at
+ * the API server, `head -c1` with 200 kB of stdin hangs in 60 of 100 runs. So the end is compared where nothing is in
+ * the way, and where something is, only that the output came and that the session ends with its client.
+ */
+for (const client of CLIENTS) {
+  live(
+    `exec ends the same through the gateway by ${client}: stdin stays open when the command ends`,
+    async () => {
+      const run = async (endpoint: Endpoint) => {
+        const args = ["exec", "-i", "shell", "--", "sh", "-c", "head -c1; exit 3"];
+        const session = Kubectl.start({ cluster: gateway().cluster, endpoint, client, args, stdin: "open" });
+        await session.write("abc");
+        return normalised(await session.outcome);
+      };
+      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
+      assert.deepEqual([direct.code, text(direct.stdout)], [3, "a"]);
+      assert.deepEqual(through, direct);
+    },
+  );
+
+  live(`exec shows what a command wrote that reads no more of a full stdin, by ${client}`, async () => {
+    const session = Kubectl.start({
+      cluster: gateway().cluster,
+      endpoint: gateway(),
+      client,
+      args: ["exec", "-i", "shell", "--", "sh", "-c", "head -c 5; echo enough >&2; exec sleep 60"],
+      stdin: pattern(8 << 20, new Digest()),
+      onStdout: () => {},
+    });
+    await session.showsError("enough");
+    session.kill();
+    assert.notEqual((await session.outcome).code, 0);
+  });
+}
+
+/** What kubectl never sends. */
+const oddRequests = [
+  { name: "no stream", target: "command=true", want: 400 },
+  { name: "no command", target: "stdout=true", want: 101 },
+  { name: "an unknown container", target: "command=true&stdout=true&container=nosuch", want: 400 },
+];
+for (const { name, target, want } of oddRequests) {
+  live(`exec answers the same through the gateway to a SPDY request with ${name}`, async () => {
+    const { cluster, port } = gateway();
+    const caCerts = [await Deno.readTextFile(cluster.paths.caCertificate)];
+    const headers = [`Authorization: Bearer ${await tokenOf(cluster, "root")}`, ...SPDY_UPGRADE];
+    const start = `POST /api/v1/namespaces/default/pods/shell/exec?${target}`;
+    const apiServerPort = Number(new URL(cluster.apiServerUrl).port);
+    const direct = await rawRequest({ port: apiServerPort, caCerts }, start, headers);
+    const through = await rawRequest({ port, caCerts }, start, headers);
+    assert.equal(direct.code, want, direct.body);
+    assert.deepEqual([through.code, through.body], [direct.code, direct.body]);
   });
 }
 
@@ -271,10 +314,10 @@ interface Scene {
   shown: string;
 }
 
-/** Says the terminal's size whenever it has another, and ends with 50 rows. */
+/** Says the terminal's size whenever it has another, and ends with 50 rows. Until the first was sent it has none. */
 const SAY_SIZES = `
   last=; for i in $(seq 200); do
-    now=$(stty size); [ "$now" = "$last" ] || echo "$now"; last=$now
+    now=$(stty size 2>/dev/null); [ "$now" = "$last" ] || echo "$now"; last=$now
     case $now in 50*) exit 6;; esac
     sleep 0.05
   done`;
@@ -359,13 +402,13 @@ for (const client of CLIENTS) {
   for (const { name, args, size, play, code, shown } of scenes) {
     live(`a terminal shows the same through the gateway by ${client}: ${name}`, async () => {
       const run = async (endpoint: Endpoint) => {
-        const kubectlRun = { cluster: gateway.cluster, endpoint, client, args: ["exec", ...args] };
+        const kubectlRun = { cluster: gateway().cluster, endpoint, client, args: ["exec", ...args] };
         const terminal = new Terminal(kubectlRun, size);
         await play(terminal);
         const exitCode = await terminal.end();
-        return { code: exitCode, shown: normalisedTerminal(terminal.output) };
+        return { code: exitCode, shown: withoutNames(terminal.output) };
       };
-      const [direct, through] = await Promise.all([run(apiServer()), run(gateway)]);
+      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
       assert.equal(direct.code, code, `directly: ${direct.shown}`);
       if (shown !== "") assert.equal(direct.shown, shown);
       assert.deepEqual(through, direct);
@@ -378,7 +421,7 @@ function live(name: string, fn: () => Promise<void>): void {
 }
 
 function apiServer(): Endpoint {
-  return gateway.cluster.paths;
+  return gateway().cluster.paths;
 }
 
 /** What must differ: the server's address, and the random name that containerd gives an exec. */
@@ -388,13 +431,8 @@ function normalised({ code, stdout, stderr }: Outcome) {
 
 function withoutNames(output: string): string {
   return output
-    .replaceAll(gateway.cluster.apiServerUrl, "<server>").replaceAll(gateway.url, "<server>")
+    .replaceAll(gateway().cluster.apiServerUrl, "<server>").replaceAll(gateway().url, "<server>")
     .replaceAll(/exec "[0-9a-f]{64}"/g, 'exec "<id>"');
-}
-
-/** A terminal has no size until the first one has been sent, which a command may be quick enough to see. */
-function normalisedTerminal(shown: string): string {
-  return withoutNames(shown.replace(/^0 0\r\n/, ""));
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

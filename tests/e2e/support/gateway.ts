@@ -13,6 +13,7 @@ export interface GatewayOptions {
   drainTimeoutSeconds?: number;
   /** Where events go instead of {@linkcode Gateway.auditFile}. */
   auditPath?: string;
+  authentication?: GivenConfiguration["authentication"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
 }
@@ -50,8 +51,7 @@ export class Gateway implements Endpoint, AsyncDisposable {
     try {
       await gateway.#answers();
     } catch (error) {
-      child?.kill("SIGKILL");
-      await child?.status;
+      await gateway[Symbol.asyncDispose]();
       throw error;
     }
     return gateway;
@@ -139,6 +139,23 @@ export class Gateway implements Endpoint, AsyncDisposable {
   }
 }
 
+/**
+ * One gateway for all tests of a file, started before the first and ended after the last.
+ *
+ * @returns gives it, once the tests run
+ */
+export function sharedGateway(options: GatewayOptions = {}): () => Gateway {
+  let gateway: Gateway | undefined;
+  Deno.test.beforeAll(async () => {
+    gateway = await Gateway.start(options);
+  });
+  Deno.test.afterAll(() => gateway?.stop());
+  return () => {
+    if (gateway === undefined) throw new Error("the gateway runs while tests do");
+    return gateway;
+  };
+}
+
 /** Its output goes to a file, so that no pipe of ours is open from one test to the next. */
 async function spawnGateway(
   cluster: Cluster,
@@ -164,7 +181,7 @@ function configuration(
   { paths }: Cluster,
   directory: string,
   port: number,
-  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), policy, sessions }: GatewayOptions,
+  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), ...sections }: GatewayOptions,
 ): GivenConfiguration {
   return {
     apiVersion: "postern.dev/v1alpha1",
@@ -178,8 +195,7 @@ function configuration(
     kubernetes: { kubeconfig: paths.gatewayKubeconfig },
     upstream: { kubelet: { addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] } },
     audit: { sinks: [{ type: "file", path: auditPath }] },
-    ...(policy && { policy }),
-    ...(sessions && { sessions }),
+    ...sections,
   };
 }
 

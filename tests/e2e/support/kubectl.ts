@@ -75,6 +75,7 @@ export class Kubectl {
   readonly #stdout: Kept;
   readonly #stderr = new Kept();
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #isOver = false;
 
   static start(run: KubectlRun): Kubectl {
     const { binary, args, env } = commandOf(run);
@@ -109,14 +110,21 @@ export class Kubectl {
   }
 
   /** Waits until the standard output holds a text. */
-  async seen(text: string, deadlineMs = 10_000): Promise<void> {
-    let isOver = false;
-    this.outcome.finally(() => isOver = true).catch(() => {});
-    await eventually(`kubectl writes ${JSON.stringify(text)}; ${this.#stderr.text()}`, () => {
-      if (this.#stdout.text().includes(text)) return true;
-      if (!isOver) return undefined;
+  async shows(text: string, deadlineMs = 10_000): Promise<void> {
+    await this.#holds(this.#stdout, text, deadlineMs);
+  }
+
+  /** Waits until the standard error holds a text. */
+  async showsError(text: string, deadlineMs = 10_000): Promise<void> {
+    await this.#holds(this.#stderr, text, deadlineMs);
+  }
+
+  async #holds(output: Kept, text: string, deadlineMs: number): Promise<void> {
+    await eventually(`kubectl writes ${JSON.stringify(text)}`, () => {
+      if (output.text().includes(text)) return true;
+      if (!this.#isOver) return undefined;
       throw new Error(`kubectl ended without ${JSON.stringify(text)}: ${this.#stderr.text()}`);
-    }, { deadlineMs });
+    }, { deadlineMs, everyMs: 20 });
   }
 
   async write(text: string): Promise<void> {
@@ -152,6 +160,7 @@ export class Kubectl {
         `${message}\nstdout: ${this.#stdout.text().slice(-500)}\nstderr: ${this.#stderr.text()}`,
       );
     } finally {
+      this.#isOver = true;
       await writing;
       await this.endStdin();
     }
