@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { issue, makeCa } from "../tests/support/certificates.ts";
 import { ClientConnection } from "./client_connection.ts";
 
+const suite = { sanitizeOps: true, sanitizeResources: true };
+
 const ca = await makeCa();
 const leaf = await issue(ca);
 const text = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
@@ -33,109 +35,149 @@ async function connected(
   }
 }
 
-Deno.test("ClientConnection reads what was given back before what comes in", () =>
-  connected(async (ours, peer) => {
-    await peer.write(bytes("later"));
-    ours.unread(bytes("head"));
-    assert.equal(text(await ours.read()), "head");
-    assert.equal(text(await ours.read()), "later");
-  }));
+Deno.test(
+  "ClientConnection reads what was given back before what comes in",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      await peer.write(bytes("later"));
+      ours.unread(bytes("head"));
+      assert.equal(text(await ours.read()), "head");
+      assert.equal(text(await ours.read()), "later");
+    }),
+);
 
-Deno.test("ClientConnection hands a read that one owner began to the next one", () =>
-  connected(async (ours, peer) => {
-    const begun = ours.begin();
-    const next = ours.read();
-    await peer.write(bytes("once"));
-    assert.equal(text(await begun), "once");
-    assert.equal(text(await next), "once");
-    await peer.write(bytes("then"));
-    assert.equal(text(await ours.read()), "then");
-  }));
+Deno.test(
+  "ClientConnection hands a read that one owner began to the next one",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      const begun = ours.begin();
+      const next = ours.read();
+      await peer.write(bytes("once"));
+      assert.equal(text(await begun), "once");
+      assert.equal(text(await next), "once");
+      await peer.write(bytes("then"));
+      assert.equal(text(await ours.read()), "then");
+    }),
+);
 
-Deno.test("ClientConnection gives given back bytes first, even with a read under way", () =>
-  connected(async (ours, peer) => {
-    void ours.begin();
-    ours.unread(bytes("head"));
-    await peer.write(bytes("in flight"));
-    assert.equal(text(await ours.read()), "head");
-    assert.equal(text(await ours.read()), "in flight");
-  }));
+Deno.test(
+  "ClientConnection gives given back bytes first, even with a read under way",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      void ours.begin();
+      ours.unread(bytes("head"));
+      await peer.write(bytes("in flight"));
+      assert.equal(text(await ours.read()), "head");
+      assert.equal(text(await ours.read()), "in flight");
+    }),
+);
 
-Deno.test("ClientConnection notices a client that leaves without taking its bytes", () =>
-  connected(async (ours, peer) => {
-    const leaving = ours.isLeaving();
-    await peer.write(bytes("still here"));
-    assert.equal(await leaving, false);
-    assert.equal(text(await ours.read()), "still here");
-    const gone = ours.isLeaving();
-    peer.close();
-    assert.equal(await gone, true);
-  }));
+Deno.test(
+  "ClientConnection notices a client that leaves without taking its bytes",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      const leaving = ours.isLeaving();
+      await peer.write(bytes("still here"));
+      assert.equal(await leaving, false);
+      assert.equal(text(await ours.read()), "still here");
+      const gone = ours.isLeaving();
+      peer.close();
+      assert.equal(await gone, true);
+    }),
+);
 
-Deno.test("ClientConnection writes in the order of the calls", () =>
+Deno.test("ClientConnection writes in the order of the calls", suite, () =>
   connected(async (ours, peer) => {
     const large = bytes("a".repeat(300_000));
     await Promise.all([ours.write(large), ours.write(bytes("b")), readExactly(peer, 300_001)])
       .then(([, , got]) => assert.equal(text(got)?.slice(-2), "ab"));
   }));
 
-Deno.test("ClientConnection may be closed again, and a pending read ends", () =>
-  connected(async (ours) => {
-    const reading = ours.read().catch(() => null);
-    ours.close();
-    ours.close();
-    assert.equal(await reading, null);
-    assert.equal(await ours.read(), null);
-    await ours.closed;
-  }));
+Deno.test(
+  "ClientConnection may be closed again, and a pending read ends",
+  suite,
+  () =>
+    connected(async (ours) => {
+      const reading = ours.read().catch(() => null);
+      ours.close();
+      ours.close();
+      assert.equal(await reading, null);
+      assert.equal(await ours.read(), null);
+      await ours.closed;
+    }),
+);
 
-Deno.test("close has the connection of a client aborted that takes nothing, and no other", () =>
-  connected(async (ours, peer, aborted) => {
-    await ours.write(bytes("taken"));
-    const writing = (async () => {
-      for (;;) await ours.write(new Uint8Array(65536));
-    })().catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    ours.close();
-    assert.deepEqual(aborted, [ours.remotePort]);
-    peer.close();
-    await writing;
-  }));
+Deno.test(
+  "close has the connection of a client aborted that takes nothing, and no other",
+  suite,
+  () =>
+    connected(async (ours, peer, aborted) => {
+      await ours.write(bytes("taken"));
+      const writing = (async () => {
+        for (;;) await ours.write(new Uint8Array(65536));
+      })().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      ours.close();
+      assert.deepEqual(aborted, [ours.remotePort]);
+      peer.close();
+      await writing;
+    }),
+);
 
-Deno.test("close aborts no connection whose bytes were taken", () =>
-  connected(async (ours, _peer, aborted) => {
-    await ours.write(bytes("taken"));
-    ours.close();
-    assert.deepEqual(aborted, []);
-  }));
+Deno.test(
+  "close aborts no connection whose bytes were taken",
+  suite,
+  () =>
+    connected(async (ours, _peer, aborted) => {
+      await ours.write(bytes("taken"));
+      ours.close();
+      assert.deepEqual(aborted, []);
+    }),
+);
 
-Deno.test("closeGracefully delivers the last bytes to a client that has not stopped sending", () =>
-  connected(async (ours, peer) => {
-    await peer.write(new Uint8Array(16_000));
-    void ours.write(bytes("x".repeat(100_000)));
-    const closing = ours.closeGracefully({ lingerMs: 200, lingerBytes: 1 << 20 });
-    assert.equal((await readExactly(peer, 100_000)).length, 100_000);
-    assert.equal(await peer.read(new Uint8Array(1)), null);
-    await closing;
-    assert.equal(ours.isClosed, true);
-  }));
+Deno.test(
+  "closeGracefully delivers the last bytes to a client that has not stopped sending",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      await peer.write(new Uint8Array(16_000));
+      void ours.write(bytes("x".repeat(100_000)));
+      const closing = ours.closeGracefully({ lingerMs: 200, lingerBytes: 1 << 20 });
+      assert.equal((await readExactly(peer, 100_000)).length, 100_000);
+      assert.equal(await peer.read(new Uint8Array(1)), null);
+      await closing;
+      assert.equal(ours.isClosed, true);
+    }),
+);
 
-Deno.test("closeGracefully waits no longer than it is told for a client that stays", () =>
-  connected(async (ours) => {
-    const start = performance.now();
-    await ours.closeGracefully({ lingerMs: 50, lingerBytes: 1 << 20 });
-    assert.ok(performance.now() - start < 2000);
-  }));
+Deno.test(
+  "closeGracefully waits no longer than it is told for a client that stays",
+  suite,
+  () =>
+    connected(async (ours) => {
+      const start = performance.now();
+      await ours.closeGracefully({ lingerMs: 50, lingerBytes: 1 << 20 });
+      assert.ok(performance.now() - start < 2000);
+    }),
+);
 
-Deno.test("closeGracefully gives a client up that sends more than it is told", () =>
-  connected(async (ours, peer) => {
-    const closing = ours.closeGracefully({ lingerMs: 60_000, lingerBytes: 100_000 });
-    const chunk = new Uint8Array(64 * 1024);
-    await assert.rejects(async () => {
-      for (;;) await peer.write(chunk);
-    });
-    await closing;
-  }));
+Deno.test(
+  "closeGracefully gives a client up that sends more than it is told",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      const closing = ours.closeGracefully({ lingerMs: 60_000, lingerBytes: 100_000 });
+      const chunk = new Uint8Array(64 * 1024);
+      await assert.rejects(async () => {
+        for (;;) await peer.write(chunk);
+      });
+      await closing;
+    }),
+);
 
 async function readExactly(peer: Deno.TlsConn, length: number): Promise<Uint8Array> {
   const all = new Uint8Array(length);

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import type { RequestContext } from "../routes/handler.ts";
 import { TestFront } from "./test_front.ts";
 
+const suite = { sanitizeOps: true, sanitizeResources: true };
+
 const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const UPGRADE = "GET /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
 
@@ -10,7 +12,7 @@ function abortion({ signal }: Pick<RequestContext, "signal">): Promise<string> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(String(signal.reason))));
 }
 
-Deno.test("drain refuses new connections and closes idle ones at once", async () => {
+Deno.test("drain refuses new connections and closes idle ones at once", suite, async () => {
   await using front = await TestFront.start(() => Promise.resolve(new Response("ok")));
   using idle = await front.connect();
   await idle.send(GET);
@@ -22,7 +24,7 @@ Deno.test("drain refuses new connections and closes idle ones at once", async ()
   await assert.rejects(front.connect());
 });
 
-Deno.test("drain waits for a request that is being answered, and closes after it", async () => {
+Deno.test("drain waits for a request that is being answered, and closes after it", suite, async () => {
   const answer = Promise.withResolvers<Response>();
   const asked = Promise.withResolvers<void>();
   await using front = await TestFront.start(() => {
@@ -41,7 +43,7 @@ Deno.test("drain waits for a request that is being answered, and closes after it
   await drained;
 });
 
-Deno.test("drain lets a session go on until it ends", async () => {
+Deno.test("drain lets a session go on until it ends", suite, async () => {
   await using front = await TestFront.start((_request, { upgrade }) =>
     Promise.resolve(upgrade!.accept([], async (client) => {
       for (let bytes = await client.read(); bytes !== null; bytes = await client.read()) {
@@ -61,7 +63,7 @@ Deno.test("drain lets a session go on until it ends", async () => {
   await draining;
 });
 
-Deno.test("drain aborts what runs at the deadline, and leaves a session time to say so", async () => {
+Deno.test("drain aborts what runs at the deadline, and leaves a session time to say so", suite, async () => {
   await using front = await TestFront.start((_request, context) =>
     Promise.resolve(context.upgrade!.accept([], async (client) => {
       const why = await abortion(context);
@@ -76,7 +78,7 @@ Deno.test("drain aborts what runs at the deadline, and leaves a session time to 
   await drained;
 });
 
-Deno.test("drain closes a session that does not care", async () => {
+Deno.test("drain closes a session that does not care", suite, async () => {
   await using front = await TestFront.start((_request, { upgrade }) =>
     Promise.resolve(upgrade!.accept([], async (client) => void await client.read().catch(() => {})))
   );
@@ -88,7 +90,7 @@ Deno.test("drain closes a session that does not care", async () => {
   assert.equal(front.server.connections, 0);
 });
 
-Deno.test("close ends watches and sessions without waiting", async () => {
+Deno.test("close ends watches and sessions without waiting", suite, async () => {
   const aborted: Promise<string>[] = [];
   await using front = await TestFront.start((_request, context) => {
     aborted.push(abortion(context));

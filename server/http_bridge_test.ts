@@ -3,6 +3,8 @@ import { Refusal } from "../kube/status.ts";
 import type { Handler, RequestContext } from "../routes/handler.ts";
 import { TestFront } from "./test_front.ts";
 
+const suite = { sanitizeOps: true, sanitizeResources: true };
+
 const HOST = "Host: gateway\r\n";
 const CLOSE = `${HOST}Connection: close\r\n`;
 const UPGRADE = `${HOST}Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n`;
@@ -131,7 +133,7 @@ const REFUSED = [
   },
   { name: "a target beyond the bound", code: 431, raw: `GET /${"a".repeat(5000)} HTTP/1.1\r\n${HOST}\r\n` },
 ];
-Deno.test("HttpBridge refuses with a Status, tells, and never asks the handler", async (t) => {
+Deno.test("HttpBridge refuses with a Status, tells, and never asks the handler", suite, async (t) => {
   await using front = await TestFront.start(unreachable, { maxHeaderBytes: 4096 });
   for (const { name, code, raw } of REFUSED) {
     await t.step(name, async () => {
@@ -185,7 +187,7 @@ const SERVED = [
   },
   { name: "empty lines first", raw: `\r\n\r\nGET / HTTP/1.1\r\n${CLOSE}\r\n`, body: "GET / [-]" },
 ];
-Deno.test("HttpBridge hands over", async (t) => {
+Deno.test("HttpBridge hands over", suite, async (t) => {
   await using front = await TestFront.start(echo);
   for (const { name, raw, body } of SERVED) {
     await t.step(name, async () => {
@@ -195,26 +197,30 @@ Deno.test("HttpBridge hands over", async (t) => {
   }
 });
 
-Deno.test("HttpBridge tells the handler all header lines as they came, and who sent them", async () => {
-  let seen: RequestContext | undefined;
-  await using front = await TestFront.start((_request, context) => {
-    seen = context;
-    return Promise.resolve(new Response(null));
-  });
-  using client = await front.connect();
-  await client.send(`GET /x HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-tWO: 2\r\nConnection: close\r\n\r\n`);
-  await client.readAll();
-  assert.deepEqual(seen?.rawHeaders, [["Host", "a"], ["X-Two", "1"], ["x-tWO", "2"], [
-    "Connection",
-    "close",
-  ]]);
-  assert.equal(seen?.rawTarget, "/x");
-  assert.equal(seen?.remoteAddress, "127.0.0.1");
-  assert.equal(seen?.remotePort, client.connection.localAddr.port);
-  assert.equal(seen?.upgrade, undefined);
-});
+Deno.test(
+  "HttpBridge tells the handler all header lines as they came, and who sent them",
+  suite,
+  async () => {
+    let seen: RequestContext | undefined;
+    await using front = await TestFront.start((_request, context) => {
+      seen = context;
+      return Promise.resolve(new Response(null));
+    });
+    using client = await front.connect();
+    await client.send(`GET /x HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-tWO: 2\r\nConnection: close\r\n\r\n`);
+    await client.readAll();
+    assert.deepEqual(seen?.rawHeaders, [["Host", "a"], ["X-Two", "1"], ["x-tWO", "2"], [
+      "Connection",
+      "close",
+    ]]);
+    assert.equal(seen?.rawTarget, "/x");
+    assert.equal(seen?.remoteAddress, "127.0.0.1");
+    assert.equal(seen?.remotePort, client.connection.localAddr.port);
+    assert.equal(seen?.upgrade, undefined);
+  },
+);
 
-Deno.test("HttpBridge drops no header: one unseen would be one unjudged", async () => {
+Deno.test("HttpBridge drops no header: one unseen would be one unjudged", suite, async () => {
   await using front = await TestFront.start((_request, { rawHeaders }) =>
     Promise.resolve(new Response(`${rawHeaders.length} ${rawHeaders.at(-1)?.[0]}`))
   );
@@ -225,29 +231,37 @@ Deno.test("HttpBridge drops no header: one unseen would be one unjudged", async 
   );
 });
 
-Deno.test("HttpBridge answers a body that is malformed further down, where the handler has not", async () => {
-  await using front = await TestFront.start(async (request) => {
-    await request.text().catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    return new Response("never sent");
-  });
-  const raw = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nno size\r\n`;
-  const answer = await front.exchange(raw);
-  assert.equal(parse(answer).code, 400);
-  assert.doesNotMatch(answer, /never sent/);
-});
+Deno.test(
+  "HttpBridge answers a body that is malformed further down, where the handler has not",
+  suite,
+  async () => {
+    await using front = await TestFront.start(async (request) => {
+      await request.text().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return new Response("never sent");
+    });
+    const raw = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nno size\r\n`;
+    const answer = await front.exchange(raw);
+    assert.equal(parse(answer).code, 400);
+    assert.doesNotMatch(answer, /never sent/);
+  },
+);
 
-Deno.test("HttpBridge does not take the fault of a second request for an answer to the first", async () => {
-  await using front = await TestFront.start(async () => {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    return new Response("first");
-  });
-  const answer = await front.exchange(`GET / HTTP/1.1\r\n${HOST}\r\nno request\r\n\r\n`).catch(() => "");
-  assert.equal(answer, "");
-  assert.equal(front.badRequests.length, 1);
-});
+Deno.test(
+  "HttpBridge does not take the fault of a second request for an answer to the first",
+  suite,
+  async () => {
+    await using front = await TestFront.start(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return new Response("first");
+    });
+    const answer = await front.exchange(`GET / HTTP/1.1\r\n${HOST}\r\nno request\r\n\r\n`).catch(() => "");
+    assert.equal(answer, "");
+    assert.equal(front.badRequests.length, 1);
+  },
+);
 
-Deno.test("HttpBridge waits with 100 Continue until the handler reads the body", async () => {
+Deno.test("HttpBridge waits with 100 Continue until the handler reads the body", suite, async () => {
   const reading = Promise.withResolvers<void>();
   await using front = await TestFront.start(async (request) => {
     await reading.promise;
@@ -261,16 +275,20 @@ Deno.test("HttpBridge waits with 100 Continue until the handler reads the body",
   assert.equal(parse(await client.readAll()).body, "ok");
 });
 
-Deno.test("HttpBridge refuses a body that is waiting for 100 Continue without asking for it", async () => {
-  await using front = await TestFront.start(() => Promise.resolve(new Response("no", { status: 401 })));
-  const answer = parse(
-    await front.exchange(`POST / HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`),
-  );
-  assert.deepEqual([answer.code, answer.body], [401, "no"]);
-  assert.match(answer.head, /connection: close/i);
-});
+Deno.test(
+  "HttpBridge refuses a body that is waiting for 100 Continue without asking for it",
+  suite,
+  async () => {
+    await using front = await TestFront.start(() => Promise.resolve(new Response("no", { status: 401 })));
+    const answer = parse(
+      await front.exchange(`POST / HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`),
+    );
+    assert.deepEqual([answer.code, answer.body], [401, "no"]);
+    assert.match(answer.head, /connection: close/i);
+  },
+);
 
-Deno.test("HttpBridge answers before the body is there, and the client can read that", async () => {
+Deno.test("HttpBridge answers before the body is there, and the client can read that", suite, async () => {
   await using front = await TestFront.start(() =>
     Promise.resolve(new Response("too large", { status: 413 }))
   );
@@ -279,7 +297,7 @@ Deno.test("HttpBridge answers before the body is there, and the client can read 
   assert.deepEqual(parse(await client.readAll()).body, "too large");
 });
 
-Deno.test("HttpBridge passes response headers on, but for those of the connection", async () => {
+Deno.test("HttpBridge passes response headers on, but for those of the connection", suite, async () => {
   const headers: [string, string][] = [
     ["Set-Cookie", "a=1"],
     ["Set-Cookie", "b=2"],
@@ -313,7 +331,7 @@ const EMPTY = [
   { name: "a null body", method: "GET", response: () => new Response(null), length: "0" },
 ];
 for (const { name, method, response, length } of EMPTY) {
-  Deno.test(`HttpBridge sends no body for ${name}`, async () => {
+  Deno.test(`HttpBridge sends no body for ${name}`, suite, async () => {
     await using front = await TestFront.start(() => Promise.resolve(response()));
     const { head, body } = parse(await front.exchange(`${method} / HTTP/1.1\r\n${CLOSE}\r\n`));
     assert.equal(body, "");
@@ -322,18 +340,22 @@ for (const { name, method, response, length } of EMPTY) {
   });
 }
 
-Deno.test("HttpBridge keeps a connection for the next request, and answers requests sent ahead in order", async () => {
-  await using front = await TestFront.start(async (_request, { rawTarget }) => {
-    if (rawTarget === "/slow") await new Promise((resolve) => setTimeout(resolve, 30));
-    return new Response(rawTarget);
-  });
-  const answers = await front.exchange(
-    `GET /slow HTTP/1.1\r\n${HOST}\r\nGET /fast HTTP/1.1\r\n${HOST}\r\nGET /last HTTP/1.1\r\n${CLOSE}\r\n`,
-  );
-  assert.deepEqual(answers.match(/\/(slow|fast|last)/g), ["/slow", "/fast", "/last"]);
-});
+Deno.test(
+  "HttpBridge keeps a connection for the next request, and answers requests sent ahead in order",
+  suite,
+  async () => {
+    await using front = await TestFront.start(async (_request, { rawTarget }) => {
+      if (rawTarget === "/slow") await new Promise((resolve) => setTimeout(resolve, 30));
+      return new Response(rawTarget);
+    });
+    const answers = await front.exchange(
+      `GET /slow HTTP/1.1\r\n${HOST}\r\nGET /fast HTTP/1.1\r\n${HOST}\r\nGET /last HTTP/1.1\r\n${CLOSE}\r\n`,
+    );
+    assert.deepEqual(answers.match(/\/(slow|fast|last)/g), ["/slow", "/fast", "/last"]);
+  },
+);
 
-Deno.test("HttpBridge gives a client up that sends hundreds of requests ahead", async () => {
+Deno.test("HttpBridge gives a client up that sends hundreds of requests ahead", suite, async () => {
   let asked = 0;
   await using front = await TestFront.start(async () => {
     asked++;
@@ -345,7 +367,7 @@ Deno.test("HttpBridge gives a client up that sends hundreds of requests ahead", 
   assert.equal(front.badRequests[0]?.reason, "too many requests were sent ahead");
 });
 
-Deno.test("HttpBridge answers no upgrade that was sent ahead of another answer", async () => {
+Deno.test("HttpBridge answers no upgrade that was sent ahead of another answer", suite, async () => {
   await using front = await TestFront.start(async (_request, { upgrade }) => {
     assert.equal(upgrade, undefined);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -355,7 +377,7 @@ Deno.test("HttpBridge answers no upgrade that was sent ahead of another answer",
   assert.match(front.badRequests[0]?.reason ?? "", /upgrade was sent ahead/);
 });
 
-Deno.test("HttpBridge closes a connection after the last request that it may carry", async () => {
+Deno.test("HttpBridge closes a connection after the last request that it may carry", suite, async () => {
   let asked = 0;
   await using front = await TestFront.start(() => Promise.resolve(new Response(`${++asked}`)), {
     maxRequestsPerConnection: 2,
@@ -365,38 +387,46 @@ Deno.test("HttpBridge closes a connection after the last request that it may car
   assert.equal(asked, 2, "what is not answered must have no effect");
 });
 
-Deno.test("HttpBridge answers 408 where headers take too long, and does not wait for a client that says nothing", async (t) => {
-  await using front = await TestFront.start(echo, { headerTimeoutSeconds: 0.1 });
-  await t.step("headers byte by byte", async () => {
+Deno.test(
+  "HttpBridge answers 408 where headers take too long, and does not wait for a client that says nothing",
+  suite,
+  async (t) => {
+    await using front = await TestFront.start(echo, { headerTimeoutSeconds: 0.1 });
+    await t.step("headers byte by byte", async () => {
+      using client = await front.connect();
+      await client.send("GET / HTTP/1.1\r\n");
+      const dripping = setInterval(() => void client.send("a").catch(() => {}), 20);
+      try {
+        assert.equal(parse(await client.readAll()).code, 408);
+      } finally {
+        clearInterval(dripping);
+      }
+    });
+    await t.step("nothing at all", async () => {
+      using client = await front.connect();
+      assert.equal(await client.readAll(), "");
+    });
+  },
+);
+
+Deno.test(
+  "HttpBridge closes a connection that is idle, but not one that waits for its answer",
+  suite,
+  async () => {
+    await using front = await TestFront.start(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      return new Response("late");
+    }, { idleTimeoutSeconds: 0.1 });
     using client = await front.connect();
-    await client.send("GET / HTTP/1.1\r\n");
-    const dripping = setInterval(() => void client.send("a").catch(() => {}), 20);
-    try {
-      assert.equal(parse(await client.readAll()).code, 408);
-    } finally {
-      clearInterval(dripping);
-    }
-  });
-  await t.step("nothing at all", async () => {
-    using client = await front.connect();
+    await client.send(`GET / HTTP/1.1\r\n${HOST}\r\n`);
+    await client.readUntil("late");
+    const start = performance.now();
     assert.equal(await client.readAll(), "");
-  });
-});
+    assert.ok(performance.now() - start < 2000);
+  },
+);
 
-Deno.test("HttpBridge closes a connection that is idle, but not one that waits for its answer", async () => {
-  await using front = await TestFront.start(async () => {
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    return new Response("late");
-  }, { idleTimeoutSeconds: 0.1 });
-  using client = await front.connect();
-  await client.send(`GET / HTTP/1.1\r\n${HOST}\r\n`);
-  await client.readUntil("late");
-  const start = performance.now();
-  assert.equal(await client.readAll(), "");
-  assert.ok(performance.now() - start < 2000);
-});
-
-Deno.test("HttpBridge gives a body up that stops coming", async () => {
+Deno.test("HttpBridge gives a body up that stops coming", suite, async () => {
   const cut = Promise.withResolvers<unknown>();
   await using front = await TestFront.start(async (request) => {
     await request.text().catch(cut.resolve);
@@ -407,7 +437,7 @@ Deno.test("HttpBridge gives a body up that stops coming", async () => {
   assert.match(String(await cut.promise), /cut off|abort/);
 });
 
-Deno.test("HttpBridge answers 500 without a word of what was thrown", async () => {
+Deno.test("HttpBridge answers 500 without a word of what was thrown", suite, async () => {
   await using front = await TestFront.start(() => Promise.reject(new Error("token=secret")));
   const { code, body } = parse(await front.exchange(`GET / HTTP/1.1\r\n${CLOSE}\r\n`));
   assert.equal(code, 500);
@@ -415,13 +445,13 @@ Deno.test("HttpBridge answers 500 without a word of what was thrown", async () =
   assert.deepEqual(front.reports, ["a handler failed"]);
 });
 
-Deno.test("HttpBridge answers a refusal that a handler let through", async () => {
+Deno.test("HttpBridge answers a refusal that a handler let through", suite, async () => {
   await using front = await TestFront.start(() => Promise.reject(new Refusal("Forbidden", "not you")));
   const { code, body } = parse(await front.exchange(`GET / HTTP/1.1\r\n${CLOSE}\r\n`));
   assert.deepEqual([code, JSON.parse(body).message], [403, "not you"]);
 });
 
-Deno.test("HttpBridge sends the headers of a watch at once, and each event as it comes", async () => {
+Deno.test("HttpBridge sends the headers of a watch at once, and each event as it comes", suite, async () => {
   let controller!: ReadableStreamDefaultController<Uint8Array>;
   const body = new ReadableStream<Uint8Array>({ start: (given) => void (controller = given) });
   await using front = await TestFront.start(() => Promise.resolve(new Response(body)));
@@ -436,7 +466,7 @@ Deno.test("HttpBridge sends the headers of a watch at once, and each event as it
   assert.match(await client.readAll(), /0\r\n\r\n$/);
 });
 
-Deno.test("HttpBridge aborts the request and cancels the body when the client goes", async () => {
+Deno.test("HttpBridge aborts the request and cancels the body when the client goes", suite, async () => {
   const cancelled = Promise.withResolvers<void>();
   const signals: AbortSignal[] = [];
   await using front = await TestFront.start((request, { signal }) => {
@@ -452,7 +482,7 @@ Deno.test("HttpBridge aborts the request and cancels the body when the client go
   assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true]);
 });
 
-Deno.test("HttpBridge aborts the request of a client that goes before the answer", async () => {
+Deno.test("HttpBridge aborts the request of a client that goes before the answer", suite, async () => {
   const aborted = Promise.withResolvers<void>();
   await using front = await TestFront.start(async (_request, { signal }) => {
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -485,7 +515,7 @@ const BROKEN = [
   },
 ];
 for (const { name, length, start } of BROKEN) {
-  Deno.test(`HttpBridge closes the connection without a proper end when a body ${name}`, async () => {
+  Deno.test(`HttpBridge closes the connection without a proper end when a body ${name}`, suite, async () => {
     const body = new ReadableStream<Uint8Array>({
       async pull(controller) {
         controller.enqueue(new TextEncoder().encode("partial"));
@@ -501,7 +531,7 @@ for (const { name, length, start } of BROKEN) {
   });
 }
 
-Deno.test("HttpBridge reads no more of a body than the client takes", async () => {
+Deno.test("HttpBridge reads no more of a body than the client takes", suite, async () => {
   let produced = 0;
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
@@ -515,7 +545,7 @@ Deno.test("HttpBridge reads no more of a body than the client takes", async () =
   await stalls(() => produced, 16 << 20);
 });
 
-Deno.test("HttpBridge reads no more of a request's body than the handler takes", async () => {
+Deno.test("HttpBridge reads no more of a request's body than the handler takes", suite, async () => {
   const done = Promise.withResolvers<Response>();
   await using front = await TestFront.start(() => done.promise);
   using client = await front.connect();
@@ -531,7 +561,7 @@ Deno.test("HttpBridge reads no more of a request's body than the handler takes",
   await sending;
 });
 
-Deno.test("HttpBridge closes a connection whose client takes nothing for too long", async () => {
+Deno.test("HttpBridge closes a connection whose client takes nothing for too long", suite, async () => {
   const cancelled = Promise.withResolvers<void>();
   const body = new ReadableStream<Uint8Array>({
     pull: (controller) => controller.enqueue(new Uint8Array(65536)),

@@ -3,6 +3,8 @@ import { issue, makeCa } from "../tests/support/certificates.ts";
 import { canonicalIp, Libc, LIBC_PATHS } from "./libc.ts";
 import { openSocketTuner } from "./no_delay.ts";
 
+const suite = { sanitizeOps: true, sanitizeResources: true };
+
 const TCP_NODELAY = { level: 6, name: 1 };
 const SO_KEEPALIVE = { level: 1, name: 9 };
 
@@ -43,6 +45,7 @@ for (const hostname of ["127.0.0.1", "::1"]) {
   Deno.test({
     name:
       `tuneListener turns Nagle off on the listening socket of ${hostname}, and what it accepts inherits that`,
+    ...suite,
     ignore: !isLinux,
     async fn() {
       const listener = Deno.listenTls({ hostname, port: 0, ...leaf });
@@ -63,6 +66,7 @@ for (const hostname of ["127.0.0.1", "::1"]) {
 
 Deno.test({
   name: "tuneConnection sets the options on that connection and no other to the same server",
+  ...suite,
   ignore: !isLinux,
   async fn() {
     const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...leaf });
@@ -78,6 +82,7 @@ Deno.test({
 
 Deno.test({
   name: "abort ends a connection whose peer takes nothing, and no other: close alone would leave it open",
+  ...suite,
   ignore: !isLinux,
   async fn() {
     const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...leaf });
@@ -101,18 +106,19 @@ for (
     "10.0.0.1",
   ]] as const
 ) {
-  Deno.test(`canonicalIp spells ${ip} in the one way`, () => assert.equal(canonicalIp(ip), spelling));
+  Deno.test(`canonicalIp spells ${ip} in the one way`, suite, () => assert.equal(canonicalIp(ip), spelling));
 }
 
 Deno.test({
   name: "tuneListener says so where there is no such listening socket",
+  ...suite,
   ignore: !isLinux,
   fn() {
     assert.equal(tuner?.tuneListener({ transport: "tcp", hostname: "127.0.0.1", port: 1 }), false);
   },
 });
 
-Deno.test("openSocketTuner gives the permission up: nothing can load a library after it", () => {
+Deno.test("openSocketTuner gives the permission up: nothing can load a library after it", suite, () => {
   assert.notEqual(Deno.permissions.querySync({ name: "ffi" }).state, "granted");
   assert.equal(Libc.open(), undefined);
   for (const path of LIBC_PATHS) {

@@ -51,6 +51,7 @@ export class TestFront implements AsyncDisposable {
   async connect(): Promise<RawClient> {
     const { port } = this.server.address;
     const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [CA.cert] });
+    tuner?.tuneConnection(connection); // as every Go client does
     await connection.handshake();
     return new RawClient(connection);
   }

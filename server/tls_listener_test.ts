@@ -5,6 +5,8 @@ import { issue } from "../tests/support/certificates.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { CA, TestFront } from "./test_front.ts";
 
+const suite = { sanitizeOps: true, sanitizeResources: true };
+
 const GET = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const ok = () => Promise.resolve(new Response("ok"));
 
@@ -25,30 +27,34 @@ function shownName(front: TestFront): Promise<string> {
   });
 }
 
-Deno.test("TlsListener shows a renewed certificate to new clients, and keeps sessions that are open", async () => {
-  await using front = await TestFront.start((_request, { upgrade }) =>
-    Promise.resolve(upgrade!.accept([["Upgrade", "x"]], echo))
-  );
-  using session = await front.connect();
-  await session.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
-  await session.readUntil("\r\n\r\n");
-  const { port } = front.server.address;
+Deno.test(
+  "TlsListener shows a renewed certificate to new clients, and keeps sessions that are open",
+  suite,
+  async () => {
+    await using front = await TestFront.start((_request, { upgrade }) =>
+      Promise.resolve(upgrade!.accept([["Upgrade", "x"]], echo))
+    );
+    using session = await front.connect();
+    await session.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+    await session.readUntil("\r\n\r\n");
+    const { port } = front.server.address;
 
-  const renewed = await issue(CA, { commonName: "renewed" });
-  await front.writeCertificate(renewed);
-  await front.server.reloadCertificate();
+    const renewed = await issue(CA, { commonName: "renewed" });
+    await front.writeCertificate(renewed);
+    await front.server.reloadCertificate();
 
-  // The listener with the old certificate takes in late comers for a second.
-  await new Promise((resolve) => setTimeout(resolve, 1100));
-  assert.equal(await shownName(front), "renewed");
-  assert.equal(front.server.address.port, port);
-  await session.send("still here");
-  await session.readUntil("still here");
-  const until = new Date(new X509Certificate(renewed.cert).validTo).toISOString();
-  assert.deepEqual(front.reports, [`the certificate was renewed; the new one is valid until ${until}`]);
-});
+    // The listener with the old certificate takes in late comers for a second.
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    assert.equal(await shownName(front), "renewed");
+    assert.equal(front.server.address.port, port);
+    await session.send("still here");
+    await session.readUntil("still here");
+    const until = new Date(new X509Certificate(renewed.cert).validTo).toISOString();
+    assert.deepEqual(front.reports, [`the certificate was renewed; the new one is valid until ${until}`]);
+  },
+);
 
-Deno.test("TlsListener refuses nobody while certificates are renewed", async () => {
+Deno.test("TlsListener refuses nobody while certificates are renewed", suite, async () => {
   await using front = await TestFront.start(ok);
   const leaves = [await issue(CA), await issue(CA), await issue(CA)];
   let isOver = false;
@@ -79,24 +85,28 @@ const UNFIT = [
   { name: "a missing file", change: (front: TestFront) => Deno.remove(front.path("tls.key")) },
 ];
 for (const { name, change } of UNFIT) {
-  Deno.test(`TlsListener keeps the old certificate and says so once when it finds ${name}`, async () => {
-    await using front = await TestFront.start(ok);
-    await change(front);
-    await front.server.reloadCertificate();
-    await front.server.reloadCertificate();
-    assert.match(await front.exchange(GET), /ok$/);
-    assert.deepEqual(front.reports, ["the new certificate cannot be used, the old one is kept"]);
-    await front.writeCertificate(await issue(CA, { commonName: "repaired" }));
-    await front.server.reloadCertificate();
-    assert.match(front.reports[1] ?? "", /was renewed/);
-  });
+  Deno.test(
+    `TlsListener keeps the old certificate and says so once when it finds ${name}`,
+    suite,
+    async () => {
+      await using front = await TestFront.start(ok);
+      await change(front);
+      await front.server.reloadCertificate();
+      await front.server.reloadCertificate();
+      assert.match(await front.exchange(GET), /ok$/);
+      assert.deepEqual(front.reports, ["the new certificate cannot be used, the old one is kept"]);
+      await front.writeCertificate(await issue(CA, { commonName: "repaired" }));
+      await front.server.reloadCertificate();
+      assert.match(front.reports[1] ?? "", /was renewed/);
+    },
+  );
 }
 
-Deno.test("TlsListener does not begin with a certificate that cannot be used", async () => {
+Deno.test("TlsListener does not begin with a certificate that cannot be used", suite, async () => {
   await assert.rejects(TestFront.start(ok, {}, { cert: "junk", key: "junk" }), /holds no certificate in PEM/);
 });
 
-Deno.test("TlsListener accepts nobody beyond the bound, and goes on below it", async () => {
+Deno.test("TlsListener accepts nobody beyond the bound, and goes on below it", suite, async () => {
   await using front = await TestFront.start(ok, { maxConnections: 2 });
   const [first, second] = [await front.connect(), await front.connect()];
   let isIn = false;
@@ -109,20 +119,24 @@ Deno.test("TlsListener accepts nobody beyond the bound, and goes on below it", a
   assert.deepEqual(front.reports.slice(0, 1), ["2 connections are open: more have to wait"]);
 });
 
-Deno.test("TlsListener disconnects clients that do not shake hands, and meanwhile serves others", async () => {
-  await using front = await TestFront.start(ok, { handshakeTimeoutSeconds: 0.2 });
-  const { port } = front.server.address;
-  const silent = await Promise.all([1, 2, 3].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
-  await silent[0]?.write(Uint8Array.of(22, 3, 1)); // the first bytes of a ClientHello, and no more
-  assert.match(await front.exchange(GET), /ok$/);
-  for (const connection of silent) {
-    assert.equal(await connection.read(new Uint8Array(1)).catch(() => null), null);
-    connection.close();
-  }
-  while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-});
+Deno.test(
+  "TlsListener disconnects clients that do not shake hands, and meanwhile serves others",
+  suite,
+  async () => {
+    await using front = await TestFront.start(ok, { handshakeTimeoutSeconds: 0.2 });
+    const { port } = front.server.address;
+    const silent = await Promise.all([1, 2, 3].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
+    await silent[0]?.write(Uint8Array.of(22, 3, 1)); // the first bytes of a ClientHello, and no more
+    assert.match(await front.exchange(GET), /ok$/);
+    for (const connection of silent) {
+      assert.equal(await connection.read(new Uint8Array(1)).catch(() => null), null);
+      connection.close();
+    }
+    while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  },
+);
 
-Deno.test("TlsListener survives what is no TLS", async () => {
+Deno.test("TlsListener survives what is no TLS", suite, async () => {
   await using front = await TestFront.start(ok);
   const { port } = front.server.address;
   const plain = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -133,7 +147,7 @@ Deno.test("TlsListener survives what is no TLS", async () => {
   assert.deepEqual(front.reports, []);
 });
 
-Deno.test("TlsListener speaks nothing but HTTP/1.1: no upgrade of ours exists in HTTP/2", async () => {
+Deno.test("TlsListener speaks nothing but HTTP/1.1: no upgrade of ours exists in HTTP/2", suite, async () => {
   await using front = await TestFront.start(ok);
   const { port } = front.server.address;
   const shake = async (alpnProtocols: string[]) => {
