@@ -46,6 +46,7 @@ const RESERVED: readonly (readonly [network: string, prefix: number])[] = [
   ["240.0.0.0", 4],
   ["::", 128],
   ["::1", 128],
+  ["64:ff9b::", 96], // an IPv4 address behind a translator: which one is not for a Node to say
   ["fe80::", 10],
   ["ff00::", 8],
 ];

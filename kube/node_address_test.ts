@@ -36,6 +36,8 @@ const FILTERED = [
   { ranges: [], ip: "127.0.0.1", allowed: false },
   { ranges: [], ip: "::1", allowed: false },
   { ranges: [], ip: "::ffff:127.0.0.1", allowed: false },
+  { ranges: [], ip: "::ffff:7f00:1", allowed: false },
+  { ranges: [], ip: "64:ff9b::7f00:1", allowed: false },
   { ranges: [], ip: "169.254.169.254", allowed: false },
   { ranges: [], ip: "fe80::1", allowed: false },
   { ranges: [], ip: "0.0.0.0", allowed: false },
