@@ -136,12 +136,18 @@ function decode(base64: string): string | undefined {
 }
 
 async function readYaml(file: string): Promise<unknown> {
+  let text: string;
   try {
-    return parse(await Deno.readTextFile(file), { maxAliasCount: 0 });
+    text = await Deno.readTextFile(file);
   } catch (cause) {
+    const why = cause instanceof Deno.errors.NotFound ? "no such file" : "cannot be read";
+    throw new KubeconfigError(`${file}: ${why}`, { cause });
+  }
+  try {
+    return parse(text, { maxAliasCount: 0 });
+  } catch {
     // The parser quotes the line it stumbled over, which may be a token's.
-    const why = cause instanceof Deno.errors.NotFound ? "no such file" : "cannot be read as YAML";
-    throw new KubeconfigError(`${file}: ${why}`);
+    throw new KubeconfigError(`${file}: is no YAML`);
   }
 }
 

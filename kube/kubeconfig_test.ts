@@ -105,11 +105,11 @@ const REFUSED = [
     text: kubeconfig("{token: t}").replace("here\n", "lost\n"),
     why: /a user/,
   },
-  { name: "no YAML", text: "token: [s3cret", why: /cannot be read as YAML/ },
+  { name: "no YAML", text: "token: [s3cret", why: /is no YAML/ },
   {
     name: "aliases, which grow",
     text: "a: &a [s3cret]\nb: [*a, *a]",
-    why: /cannot be read as YAML/,
+    why: /is no YAML/,
   },
 ];
 for (const { name, text, why } of REFUSED) {
@@ -125,6 +125,15 @@ for (const { name, text, why } of REFUSED) {
 
 Deno.test("readKubeconfig names a file that is not there", async () => {
   await assert.rejects(readKubeconfig("/nowhere/config"), /\/nowhere\/config: no such file/);
+});
+
+Deno.test("readKubeconfig tells a file that cannot be read from one that says nothing", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await assert.rejects(readKubeconfig(folder), /: cannot be read$/);
+  } finally {
+    await Deno.remove(folder);
+  }
 });
 
 const IN_CLUSTER = [
