@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { EmbeddedCluster } from "./embedded_cluster.ts";
@@ -13,7 +13,8 @@ import { GatewayProcess } from "./gateway_process.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { GATEWAY_USER, PEOPLE, tokenOf } from "./manifest.ts";
 
-const FOLDER = fileURLToPath(new URL("../.demo", import.meta.url));
+/** Where everything is written: the first argument, or `.demo` in the checkout. */
+const FOLDER = resolve(Deno.args[0] ?? fileURLToPath(new URL("../.demo", import.meta.url)));
 
 async function main(): Promise<number> {
   const stop = nextSignal();
@@ -116,7 +117,11 @@ function nextSignal(): Promise<string> {
 }
 
 function say(text: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+  try {
+    Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+  } catch {
+    // Whoever read this has gone; what was started must be ended all the same.
+  }
 }
 
 Deno.exit(await main());

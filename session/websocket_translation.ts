@@ -252,7 +252,12 @@ class Translation implements Disposable {
     }
   }
 
+  /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost, and no tap knows them yet. */
   async #channelEvent(event: ChannelEvent): Promise<void> {
+    this.#isBlocked = true;
+    await this.#accepted.promise;
+    this.#isBlocked = false;
+    if (this.#lifetime.isOver) return;
     switch (event.type) {
       case "stdin": {
         const id = this.#idOf.get("stdin")!;
@@ -300,11 +305,8 @@ class Translation implements Disposable {
     await this.#writeUpstream(out);
   }
 
-  /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost. */
   async #writeUpstream(out: Outbox): Promise<void> {
     this.#isBlocked = true;
-    await this.#accepted.promise;
-    if (this.#lifetime.isOver) return;
     for (const bytes of out.take()) await this.#upstream.write(bytes);
     this.#isBlocked = false;
   }

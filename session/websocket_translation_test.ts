@@ -238,7 +238,7 @@ Deno.test("E-71 E-76 E-79 stdin, its end on v5, and nothing after it", async () 
 });
 
 Deno.test("stdin that comes before the kubelet accepted the streams waits for that, and is not lost", async () => {
-  const { client, kubelet, ended } = scene("v5.channel.k8s.io");
+  const { client, kubelet, ended, ledger } = scene("v5.channel.k8s.io");
   const sending = client.send(0, "early");
   const streams = await Promise.all([kubelet.take(4), client.next()]).then(([frames]) => frames);
   const replies = streams.flatMap((frame) => frame.type === "syn_stream" ? [frame.id] : [])
@@ -248,6 +248,7 @@ Deno.test("stdin that comes before the kubelet accepted the streams waits for th
   await sending;
   client.end.close();
   await ended;
+  assert.equal(ledger.summaries().find(({ name }) => name === "stdin")?.bytesIn, 5, "it is counted, too");
 });
 
 Deno.test("E-83 a message in fragments is one message", async () => {

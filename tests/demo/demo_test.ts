@@ -1,0 +1,312 @@
+/** The gateway as it ships, in front of the embedded cluster, spoken to byte by byte: what needs no root, cluster or kubectl. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { Demo, type WrittenEvent } from "../support/demo.ts";
+import { type SeenFrame, SpdyPeer } from "../support/spdy_peer.ts";
+import { upgrade } from "../support/websocket_client.ts";
+
+const V4 = "v4.channel.k8s.io";
+const V5 = "v5.channel.k8s.io";
+
+function execPath(pod: string, query: string, command: readonly string[]): string {
+  const words = command.map((word) => `command=${encodeURIComponent(word)}`).join("&");
+  return `/api/v1/namespaces/default/pods/${pod}/exec?${query}&${words}`;
+}
+
+/** A whole command over WebSocket v5: stdin, its end, then everything up to the Close. */
+async function runWebSocket(demo: Demo, user: string, pod: string, command: string[], input = "") {
+  const conn = await demo.connect();
+  const path = execPath(pod, "stdin=true&stdout=true&stderr=true", command);
+  const headers: [string, string][] = [["Authorization", `Bearer ${demo.token(user)}`]];
+  const { answer, client } = await upgrade(conn, {
+    path,
+    host: `127.0.0.1:${demo.port}`,
+    headers,
+    protocols: [V5],
+  });
+  if (client === undefined) {
+    conn.close();
+    return { answer, output: "", errors: "", status: "", closeCode: 0 };
+  }
+  if (input !== "") await client.sendChannel(0, input);
+  await client.sendChannel(255, Uint8Array.of(0));
+  const { channels, closeCode } = await client.receiveAll();
+  conn.close();
+  const text = (channel: number) => Buffer.from(channels.get(channel) ?? []).toString();
+  return { answer, output: text(1), errors: text(2), status: text(3), closeCode };
+}
+
+/** The same over SPDY. */
+async function runSpdy(demo: Demo, user: string, pod: string, command: string[], input = "", protocol = V4) {
+  const path = execPath(pod, "stdin=true&stdout=true&stderr=true", command);
+  const { head, body, connection } = await demo.upgrade(user, path, [protocol]);
+  if (head.status !== 101) {
+    connection.close();
+    return { head, body, output: "", errors: "", status: "" };
+  }
+  const peer = new SpdyPeer(connection);
+  await peer.open("error", "stdin", "stdout", "stderr");
+  await peer.data(3, input, true);
+  const frames: SeenFrame[] = [];
+  for (let frame = await peer.next(); frame !== null && frame.type !== "goaway"; frame = await peer.next()) {
+    frames.push(frame);
+  }
+  connection.close();
+  const text = (id: number) =>
+    frames.flatMap((frame) => frame.type === "data" && frame.id === id ? [frame.text] : []).join("");
+  return { head, body, output: text(5), errors: text(7), status: text(1) };
+}
+
+const isEnd = (user: string, protocol: string) => ({ annotations, user: { username } }: WrittenEvent) =>
+  annotations["postern.dev/event"] === "end" && username === user &&
+  annotations["postern.dev/protocol"]?.startsWith(protocol) === true;
+
+Deno.test({
+  name: "the demo",
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: async (t) => {
+    await using demo = await Demo.start();
+
+    for (const [name, run] of [["WebSocket v5", runWebSocket], ["SPDY v4", runSpdy]] as const) {
+      await t.step(
+        `${name}: stdin goes in, stdout and stderr come out apart, and the exit code is told`,
+        async () => {
+          const { output, errors, status } = await run(demo, "alice", "shell", [
+            "sh",
+            "-c",
+            "cat; echo bad >&2; exit 7",
+          ], "hello");
+          assert.deepEqual([output, errors], ["hello", "bad\n"]);
+          assert.match(status, /"reason":"ExitCode","message":"7"/);
+        },
+      );
+
+      await t.step(`${name}: what was written down is what happened`, async () => {
+        await run(demo, "root", "shell", ["sh", "-c", "cat; printf 12345 >&2"], "abc");
+        const events = await demo.eventsOf(isEnd("root", name.split(" ")[0]!));
+        const of = (type: string) =>
+          events.filter(({ annotations }) => annotations["postern.dev/event"] === type);
+        assert.deepEqual(events.map(({ annotations }) => annotations["postern.dev/event"]), [
+          "decision",
+          "start",
+          "stream",
+          "stream",
+          "stream",
+          "stream",
+          "end",
+        ]);
+        const bytes = Object.fromEntries(
+          of("stream").map(({ annotations }) => {
+            const {
+              "postern.dev/stream": stream,
+              "postern.dev/bytes-in": bytesIn,
+              "postern.dev/bytes-out": bytesOut,
+            } = annotations;
+            return [stream, `${bytesIn} in, ${bytesOut} out`];
+          }),
+        );
+        assert.deepEqual([bytes.stdin, bytes.stdout, bytes.stderr], [
+          "3 in, 0 out",
+          "0 in, 3 out",
+          "0 in, 5 out",
+        ]);
+        assert.equal(of("end")[0]?.annotations["postern.dev/exit-code"], "0");
+        assert.equal(
+          of("decision")[0]?.annotations["postern.dev/argv"],
+          '["sh","-c","cat; printf 12345 >&2"]',
+        );
+      });
+    }
+
+    await t.step("v2 over SPDY: silence is success, text is failure", async () => {
+      const good = await runSpdy(demo, "alice", "shell", ["true"], "", "v2.channel.k8s.io");
+      assert.equal(good.status, "");
+      const bad = await runSpdy(demo, "alice", "shell", ["false"], "", "v2.channel.k8s.io");
+      assert.match(bad.status, /exit code/);
+    });
+
+    await t.step("a megabyte goes through cat unchanged", async () => {
+      const input = "0123456789abcdef".repeat(65_536);
+      const { output } = await runSpdy(demo, "alice", "shell", ["cat"], input);
+      assert.ok(output === input, `${output.length} bytes came back`);
+    });
+
+    await t.step("a terminal has the size that the client says", async () => {
+      const path = execPath("shell", "stdin=true&stdout=true&tty=true", ["sh"]);
+      const { connection } = await demo.upgrade("alice", path, [V4]);
+      const peer = new SpdyPeer(connection);
+      await peer.open("error", "stdin", "stdout", "resize");
+      await peer.data(7, '{"Width":101,"Height":42}');
+      let seen = "";
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await peer.data(3, "stty size; exit\n");
+      for (
+        let frame = await peer.next();
+        frame !== null && frame.type !== "goaway";
+        frame = await peer.next()
+      ) {
+        if (frame.type === "data") seen += frame.text;
+      }
+      connection.close();
+      assert.match(seen, /42 101/);
+    });
+
+    await t.step(
+      "alice is refused on a privileged container, and told why; the refusal is written down",
+      async () => {
+        const { answer } = await runWebSocket(demo, "alice", "privileged", ["id"]);
+        assert.equal(answer.status, 403);
+        const status = JSON.parse(answer.body);
+        assert.match(
+          status.message,
+          /container "privileged" .* securityContext\.privileged: only cluster-admins may open it/,
+        );
+        assert.equal(status.reason, "Forbidden");
+        const auditId = answer.headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
+        const events = (await demo.events()).filter(({ auditID }) => auditID === auditId);
+        assert.deepEqual(events.map(({ annotations }) => annotations["postern.dev/event"]), [
+          "decision",
+          "refusal",
+        ]);
+        assert.equal(events[0]?.annotations["authorization.k8s.io/decision"], "forbid");
+      },
+    );
+
+    await t.step("root may open it", async () => {
+      assert.equal((await runSpdy(demo, "root", "privileged", ["echo", "in"])).output, "in\n");
+    });
+
+    await t.step("bob may not exec, and learns nothing of pods that are not there", async () => {
+      for (const pod of ["shell", "nosuch"]) {
+        const { head, body } = await runSpdy(demo, "bob", pod, ["id"]);
+        assert.equal(head.status, 403);
+        assert.equal(
+          JSON.parse(body).message,
+          `pods "${pod}" is forbidden: User "bob" cannot create resource "pods/exec" in API group "" in the namespace "default"`,
+        );
+      }
+    });
+
+    const REFUSED = [
+      {
+        name: "an unknown pod",
+        user: "alice",
+        path: execPath("nosuch", "stdout=1", ["id"]),
+        status: 404,
+        says: "not found",
+      },
+      {
+        name: "an unknown container",
+        user: "alice",
+        path: execPath("shell", "stdout=1&container=x", ["id"]),
+        status: 400,
+        says: "container x is not valid for pod shell",
+      },
+      {
+        name: "E-6 two containers and none named",
+        user: "alice",
+        path: execPath("web", "stdout=1", ["id"]),
+        status: 400,
+        says: "choose one of: [web sidecar]",
+      },
+      {
+        name: "a path with an escaped slash",
+        user: "root",
+        path: "/api/v1/namespaces/default%2fpods/shell/exec",
+        status: 400,
+        says: "escaped separator",
+      },
+      {
+        name: "attach, which is not served yet",
+        user: "root",
+        path: "/api/v1/namespaces/default/pods/shell/attach?stdout=1",
+        status: 501,
+        says: "attach is not served",
+      },
+      {
+        name: "a node's proxy",
+        user: "root",
+        path: "/api/v1/nodes/demo-node/proxy/exec/default/shell/shell?command=id",
+        status: 501,
+        says: "proxy is not served",
+      },
+      {
+        name: "an upgrade of any other path",
+        user: "root",
+        path: "/api/v1/namespaces/default/pods?watch=1",
+        status: 400,
+        says: "cannot be upgraded",
+      },
+      {
+        name: "no flags at all",
+        user: "alice",
+        path: execPath("shell", "stdout=0", ["id"]),
+        status: 400,
+        says: "you must specify at least 1 of stdin, stdout, stderr",
+      },
+    ];
+    for (const { name, user, path, status, says } of REFUSED) {
+      await t.step(`refused: ${name}`, async () => {
+        const { head, body, connection } = await demo.upgrade(user, path, [V4]);
+        connection.close();
+        assert.equal(head.status, status);
+        assert.ok(body.includes(says), body);
+      });
+    }
+
+    await t.step("E-15 a SPDY client without a common protocol is told which there are", async () => {
+      const { head, connection } = await demo.upgrade("alice", execPath("shell", "stdout=1", ["id"]), ["v9"]);
+      connection.close();
+      assert.equal(head.status, 403);
+      const offered = head.headers.filter(([name]) =>
+        name.toLowerCase() === "x-accepted-stream-protocol-versions"
+      );
+      assert.equal(offered.map(([, value]) => value).join().split(",").length, 4);
+    });
+
+    await t.step("impersonation is asked about, and both identities are written down", async () => {
+      const path = execPath("shell", "stdout=1", ["id"]);
+      const refused = await demo.request("alice", "POST", path, { "Impersonate-User": "root" });
+      assert.equal(refused.status, 403);
+      assert.match(refused.body, /cannot impersonate resource \\"users\\"/);
+      const other = await demo.request("root", "POST", path, { "Impersonate-User": "bob" });
+      assert.equal(other.status, 403);
+      assert.match(other.body, /User \\"bob\\" cannot create resource \\"pods\/exec\\"/);
+      const events = await demo.eventsOf(({ impersonatedUser }) => impersonatedUser?.username === "bob");
+      assert.equal(events[0]?.user.username, "root");
+    });
+
+    await t.step("without a token and with a bad one the answer is 401, and how to do better", async () => {
+      for (const authorization of ["", "Bearer wrong"]) {
+        const answer = await demo.request("alice", "POST", execPath("shell", "stdout=1", ["id"]), {
+          Authorization: authorization,
+        });
+        assert.equal(answer.status, 401);
+        assert.match(answer.headers.get("WWW-Authenticate") ?? "", /^Bearer/);
+      }
+    });
+
+    await t.step("other requests pass through with the user's own token", async () => {
+      const pods = await demo.request("bob", "GET", "/api/v1/namespaces/default/pods");
+      assert.equal(JSON.parse(pods.body).items.length, 4);
+      assert.equal((await demo.request("bob", "GET", "/api/v1/namespaces/kube-system/pods")).status, 403);
+      assert.match(
+        (await demo.request("bob", "GET", "/api/v1/namespaces/default/pods/web/log")).body,
+        /listening on port/,
+      );
+    });
+
+    await t.step("no token stands in the audit log or the gateway's log", async () => {
+      const written = await Deno.readTextFile(`${demo.folder}/audit.log`) +
+        await Deno.readTextFile(`${demo.folder}/gateway.log`);
+      for (const user of ["alice", "bob", "root"]) assert.ok(!written.includes(demo.token(user)), user);
+    });
+
+    await t.step("SIGTERM ends everything that was started, with exit code 0", async () => {
+      const { code } = await demo.stop("SIGTERM");
+      assert.equal(code, 0);
+      await assert.rejects(demo.connect());
+    });
+  },
+});
