@@ -13,6 +13,8 @@ export interface GatewayOptions {
   drainTimeoutSeconds?: number;
   /** Where events go instead of {@linkcode Gateway.auditFile}. */
   auditPath?: string;
+  /** Where kubelets are reached instead of the port that the node names. */
+  kubeletPort?: number;
   authentication?: GivenConfiguration["authentication"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
@@ -181,7 +183,8 @@ function configuration(
   { paths }: Cluster,
   directory: string,
   port: number,
-  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), ...sections }: GatewayOptions,
+  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), kubeletPort, ...sections }:
+    GatewayOptions,
 ): GivenConfiguration {
   return {
     apiVersion: "postern.dev/v1alpha1",
@@ -193,7 +196,13 @@ function configuration(
       drainTimeoutSeconds,
     },
     kubernetes: { kubeconfig: paths.gatewayKubeconfig },
-    upstream: { kubelet: { addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] } },
+    upstream: {
+      kubelet: {
+        addressTypes: ["Hostname"],
+        allowedAddresses: ["127.0.0.0/8"],
+        ...(kubeletPort !== undefined && { port: kubeletPort }),
+      },
+    },
     audit: { sinks: [{ type: "file", path: auditPath }] },
     ...sections,
   };
