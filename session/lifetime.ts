@@ -10,6 +10,11 @@ export interface SessionLimits {
   idleTimeoutMs: number;
   /** How long a client is waited for that has been told the end. */
   lingerMs: number;
+  /**
+   * How often a client is spoken to whose stdin nobody takes: it cannot be read then, so nothing else tells that it is gone.
+   * @default {10000}
+   */
+  probeMs?: number;
 }
 
 /** Which end of a session. */
@@ -24,12 +29,20 @@ export class Lifetime implements Disposable {
   readonly #signal: AbortSignal;
   readonly #idleTimer: ReturnType<typeof setInterval>;
   readonly #setupTimer: ReturnType<typeof setTimeout>;
+  readonly #probeTimer: ReturnType<typeof setInterval>;
   #lastActivityMs = performance.now();
   #end: SessionEnd | undefined;
 
-  /** @param signal aborted when the gateway can keep the session no longer; its reason is told */
-  constructor(limits: SessionLimits, signal: AbortSignal) {
+  /**
+   * @param signal aborted when the gateway can keep the session no longer
+   * @param probe speaks to the client; called while it is not read
+   */
+  constructor(limits: SessionLimits, signal: AbortSignal, probe: () => Promise<void>) {
     this.#signal = signal;
+    this.#probeTimer = setInterval(() => {
+      if (!this.isBlocked || this.isOver) return;
+      probe().catch((lost) => this.fail("client", lost));
+    }, limits.probeMs ?? 10_000);
     this.#setupTimer = setTimeout(
       () =>
         this.end({
@@ -46,6 +59,9 @@ export class Lifetime implements Disposable {
     signal.addEventListener("abort", this.#onAbort);
     if (signal.aborted) this.#onAbort();
   }
+
+  /** Set while what the client sent waits for the upstream to take it. */
+  isBlocked = false;
 
   /** Resolves once, with the first cause. */
   get ended(): Promise<SessionEnd> {
@@ -89,6 +105,7 @@ export class Lifetime implements Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#setupTimer);
     clearInterval(this.#idleTimer);
+    clearInterval(this.#probeTimer);
     this.#signal.removeEventListener("abort", this.#onAbort);
   }
 }

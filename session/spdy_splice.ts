@@ -85,6 +85,7 @@ class SpdySplice implements Disposable {
   #errorStream: SplicedStream | undefined;
   #lastClientId = 0;
   #goawayToClient = false;
+  #nextProbeId = 2;
   #clientSaidGoodbye = false;
 
   constructor(client: ByteConnection, upstream: ByteConnection, options: SpdySpliceOptions) {
@@ -92,7 +93,7 @@ class SpdySplice implements Disposable {
     this.#upstream = new GuardedConnection(upstream, "upstream");
     this.#options = options;
     this.#status = new StatusCollector(options.protocol);
-    this.#lifetime = new Lifetime(options.limits, options.signal);
+    this.#lifetime = new Lifetime(options.limits, options.signal, () => this.#probe());
   }
 
   [Symbol.dispose](): void {
@@ -148,7 +149,9 @@ class SpdySplice implements Disposable {
           if (frame.type === "goaway") break; // what follows a GOAWAY is read by nobody
         }
         for (const bytes of toClient.take()) await this.#client.write(bytes);
+        this.#lifetime.isBlocked = true;
         for (const bytes of toUpstream.take()) await this.#upstream.write(bytes);
+        this.#lifetime.isBlocked = false;
         if (this.#clientSaidGoodbye) break;
       }
       if (this.#status.hasEnded) this.#lifetime.end(COMMAND_ENDED);
@@ -157,6 +160,12 @@ class SpdySplice implements Disposable {
       this.#lifetime.fail("client", thrown);
       await this.#discardClient();
     }
+  }
+
+  /** A ping with a server's even id, which every client echoes. */
+  async #probe(): Promise<void> {
+    await this.#client.write(this.#toClient.encode({ type: "ping", id: this.#nextProbeId }));
+    this.#nextProbeId += 2;
   }
 
   /** After a failure: the client's bytes are read, so that it can read our last words. */
@@ -209,6 +218,9 @@ class SpdySplice implements Disposable {
         toUpstream.add(this.#toUpstream.encode(frame));
         return;
       case "ping":
+        if (frame.id % 2 === 0) return; // the echo of a probe
+        toUpstream.add(this.#toUpstream.encode(frame));
+        return;
       case "settings":
       case "window_update":
         toUpstream.add(this.#toUpstream.encode(frame));

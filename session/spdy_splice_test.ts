@@ -23,7 +23,7 @@ interface Scene {
 function scene(options: {
   protocol?: StreamProtocol;
   tap?: Tap;
-  limits?: Partial<typeof LIMITS>;
+  limits?: Partial<typeof LIMITS & { probeMs: number }>;
   signal?: AbortSignal;
   expectedStreams?: number;
 } = {}): Scene {
@@ -273,6 +273,19 @@ Deno.test("what is not read by the client is not read from the kubelet: no buffe
   await ended;
   await flood;
   client.close();
+});
+
+Deno.test("stdin that nobody takes is not read from the client, which is pinged and missed when it is gone", async () => {
+  const { client, clientEnd, ended } = await opened({ limits: { probeMs: 10 } });
+  let sent = 0;
+  const flood = (async () => {
+    for (; sent < 1000; sent++) await client.data(3, new Uint8Array(32_768));
+  })().catch(() => {});
+  assert.deepEqual(await client.take(2), [{ type: "ping", id: 2 }, { type: "ping", id: 4 }]);
+  assert.ok(sent < 4, `${sent} blocks were taken`);
+  clientEnd.lose();
+  assert.equal((await ended).reason, "client_vanished");
+  await flood;
 });
 
 Deno.test("a tap that fails ends the session, and nothing that it did not see is forwarded", async () => {

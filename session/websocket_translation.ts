@@ -62,12 +62,6 @@ export interface TranslationOptions {
   limits: SessionLimits;
   /** Aborted when the gateway must end the session. */
   signal: AbortSignal;
-  /**
-   * How often a client gets a pong, in milliseconds, while stdin that nobody takes keeps its pings from being read: a
-   * Go client gives up 61 s after the last one. A client that is gone is found out so, too.
-   * @default {10000}
-   */
-  unaskedPongMs?: number;
 }
 
 /**
@@ -128,8 +122,6 @@ class Translation implements Disposable {
   readonly #streams = new Map<number, TranslatedStream>();
   readonly #idOf = new Map<StreamName, number>();
   readonly #accepted = Promise.withResolvers<void>();
-  readonly #pongTimer: ReturnType<typeof setInterval>;
-  #isBlocked = false;
   #clientSaidGoodbye = false;
   #closeCode: number = CLOSE_CODE.NORMAL;
 
@@ -143,12 +135,13 @@ class Translation implements Disposable {
       this.#streams.set(id, { id, name, isAccepted: false, hasEnded: false });
       this.#idOf.set(name, id);
     });
-    this.#lifetime = new Lifetime(options.limits, options.signal);
-    this.#pongTimer = setInterval(() => this.#pongWhileBlocked(), options.unaskedPongMs ?? 10_000);
+    // Its pings wait behind stdin that nobody takes: a pong that was not asked for keeps a Go client patient, who gives up
+    // 61 s after the last one.
+    const probe = () => this.#client.write(encodePong(new Uint8Array()));
+    this.#lifetime = new Lifetime(options.limits, options.signal, probe);
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#pongTimer);
     this.#lifetime[Symbol.dispose]();
   }
 
@@ -170,7 +163,7 @@ class Translation implements Disposable {
   }
 
   async #leaveUpstream(): Promise<void> {
-    if (this.#isBlocked) return;
+    if (this.#lifetime.isBlocked) return;
     await this.#upstream.write(
       this.#toUpstream.encode({ type: "goaway", lastGoodId: 0, status: GOAWAY_STATUS.OK }),
     );
@@ -254,9 +247,9 @@ class Translation implements Disposable {
 
   /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost, and no tap knows them yet. */
   async #channelEvent(event: ChannelEvent): Promise<void> {
-    this.#isBlocked = true;
+    this.#lifetime.isBlocked = true;
     await this.#accepted.promise;
-    this.#isBlocked = false;
+    this.#lifetime.isBlocked = false;
     if (this.#lifetime.isOver) return;
     switch (event.type) {
       case "stdin": {
@@ -306,15 +299,9 @@ class Translation implements Disposable {
   }
 
   async #writeUpstream(out: Outbox): Promise<void> {
-    this.#isBlocked = true;
+    this.#lifetime.isBlocked = true;
     for (const bytes of out.take()) await this.#upstream.write(bytes);
-    this.#isBlocked = false;
-  }
-
-  /** Pings wait behind stdin that nobody takes; a pong that was not asked for keeps the client patient. */
-  #pongWhileBlocked(): void {
-    if (!this.#isBlocked || this.#lifetime.isOver) return;
-    this.#client.write(encodePong(new Uint8Array())).catch((lost) => this.#lifetime.fail("client", lost));
+    this.#lifetime.isBlocked = false;
   }
 
   async #pumpUpstream(): Promise<void> {

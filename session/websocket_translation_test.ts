@@ -64,7 +64,7 @@ interface Scene {
   ledger: StreamLedger;
 }
 
-function scene(protocol: ChannelProtocol, requested = ALL, unaskedPongMs = 10_000): Scene {
+function scene(protocol: ChannelProtocol, requested = ALL, probeMs = 10_000): Scene {
   const [clientEnd, gatewayToClient] = pipe();
   const [gatewayToKubelet, kubeletEnd] = pipe();
   const ledger = new StreamLedger();
@@ -72,8 +72,7 @@ function scene(protocol: ChannelProtocol, requested = ALL, unaskedPongMs = 10_00
     protocol,
     requested,
     tap: ledger,
-    limits: LIMITS,
-    unaskedPongMs,
+    limits: { ...LIMITS, probeMs },
     signal: new AbortController().signal,
   });
   return { client: new Client(clientEnd), kubelet: new SpdyPeer(kubeletEnd), kubeletEnd, ended, ledger };
@@ -83,9 +82,9 @@ function scene(protocol: ChannelProtocol, requested = ALL, unaskedPongMs = 10_00
 async function opened(
   protocol: ChannelProtocol,
   requested = ALL,
-  unaskedPongMs?: number,
+  probeMs?: number,
 ): Promise<Scene & { names: string[] }> {
-  const all = scene(protocol, requested, unaskedPongMs);
+  const all = scene(protocol, requested, probeMs);
   await all.client.next();
   const count = 1 +
     [requested.stdin, requested.stdout, requested.stderr && !requested.tty, requested.tty].filter(Boolean)
