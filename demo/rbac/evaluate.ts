@@ -58,40 +58,75 @@ export type Request =
   }
   | { verb: string; path: string };
 
+/** What may be done in a namespace, as a SelfSubjectRulesReview lists it. */
+export interface Rules {
+  resourceRules: readonly PolicyRule[];
+  nonResourceRules: readonly PolicyRule[];
+}
+
+/** A binding that holds for a requester, with the role that it gives. */
+interface Grant {
+  binding: Binding;
+  subject: Subject;
+  role: Role;
+}
+
 /** Why a request is allowed, in the words of the API server; `undefined`: it is not. */
-export function evaluate(
-  { roles, bindings }: Policy,
-  requester: Requester,
-  request: Request,
-): string | undefined {
+export function evaluate(policy: Policy, requester: Requester, request: Request): string | undefined {
   const namespace = "path" in request ? undefined : request.namespace;
-  for (const binding of bindings) {
-    if (binding.namespace !== undefined && binding.namespace !== namespace) continue;
-    const subject = binding.subjects.find((subject) => isSubject(subject, requester));
-    if (subject === undefined) continue;
-    const role = roles.find(({ name, namespace }) => {
-      return name === binding.roleRef.name &&
-        namespace === (binding.roleRef.kind === "Role" ? binding.namespace : undefined);
-    });
-    if (!role?.rules.some((rule) => allows(rule, request))) continue;
-    const kind = binding.namespace === undefined ? "ClusterRoleBinding" : "RoleBinding";
-    const where = binding.namespace === undefined ? binding.name : `${binding.name}/${binding.namespace}`;
-    const to = `${subject.kind} "${
-      subject.namespace ? `${subject.name}/${subject.namespace}` : subject.name
-    }"`;
-    return `RBAC: allowed by ${kind} "${where}" of ${binding.roleRef.kind} "${role.name}" to ${to}`;
+  for (const grant of grants(policy, requester, namespace)) {
+    if (grant.role.rules.some((rule) => allows(rule, request))) return describe(grant);
   }
   return undefined;
 }
 
-function isSubject({ kind, name, namespace }: Subject, { username, groups }: Requester): boolean {
+/** All rules that hold for a requester in a namespace; what is granted everywhere holds in each. */
+export function rulesFor(policy: Policy, requester: Requester, namespace: string): Rules {
+  const rules = [...grants(policy, requester, namespace)].flatMap(({ role }) => role.rules);
+  return {
+    resourceRules: rules.filter(({ resources }) => resources !== undefined),
+    nonResourceRules: rules.filter(({ nonResourceURLs }) => nonResourceURLs !== undefined),
+  };
+}
+
+/** @param namespace of what is asked for; without one only what is bound for the whole cluster holds */
+function* grants(
+  { roles, bindings }: Policy,
+  requester: Requester,
+  namespace: string | undefined,
+): Generator<Grant> {
+  for (const binding of bindings) {
+    if (binding.namespace !== undefined && binding.namespace !== namespace) continue;
+    const subject = binding.subjects.find((subject) => isSubject(subject, binding, requester));
+    if (subject === undefined) continue;
+    const { kind, name } = binding.roleRef;
+    const home = kind === "Role" ? binding.namespace : undefined;
+    const role = roles.find((role) => role.name === name && role.namespace === home);
+    if (role !== undefined) yield { binding, subject, role };
+  }
+}
+
+/** @see k8s.io/kubernetes pkg/registry/rbac/validation/rule.go */
+function describe({ binding, subject, role }: Grant): string {
+  const isEverywhere = binding.namespace === undefined;
+  const kind = isEverywhere ? "ClusterRoleBinding" : "RoleBinding";
+  const where = isEverywhere ? binding.name : `${binding.name}/${binding.namespace}`;
+  const who = subject.namespace === undefined ? subject.name : `${subject.name}/${subject.namespace}`;
+  return `RBAC: allowed by ${kind} "${where}" of ${binding.roleRef.kind} "${role.name}" to ${subject.kind} "${who}"`;
+}
+
+function isSubject(
+  { kind, name, namespace }: Subject,
+  binding: Binding,
+  { username, groups }: Requester,
+): boolean {
   switch (kind) {
     case "User":
       return name === username;
     case "Group":
       return groups.includes(name);
     case "ServiceAccount":
-      return username === `system:serviceaccount:${namespace}:${name}`;
+      return username === `system:serviceaccount:${namespace ?? binding.namespace}:${name}`;
   }
 }
 

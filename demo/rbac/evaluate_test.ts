@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { evaluate, type Policy, type PolicyRule, type Request } from "./evaluate.ts";
+import { evaluate, type Policy, type PolicyRule, type Request, rulesFor } from "./evaluate.ts";
 
 /** A policy in which alice has one rule, in `default` or, without a namespace, everywhere. */
 function policy(rule: PolicyRule, namespace?: string): Policy {
@@ -98,4 +98,45 @@ Deno.test("a service account is known by its whole name, and the reason names bi
     evaluate({ ...given, bindings }, requester, EXEC),
     'RBAC: allowed by RoleBinding "b/default" of Role "r" to ServiceAccount "ci/build"',
   );
+});
+
+Deno.test("a service account without a namespace is one of the binding's namespace", () => {
+  const given = policy(rule({}), "default");
+  const bindings = given.bindings.map((binding) => ({
+    ...binding,
+    subjects: [{ kind: "ServiceAccount" as const, name: "ci" }],
+  }));
+  const ask = (username: string) => evaluate({ ...given, bindings }, { username, groups: [] }, EXEC);
+  assert.ok(ask("system:serviceaccount:default:ci"));
+  assert.equal(ask("system:serviceaccount:build:ci"), undefined);
+  assert.equal(ask("system:serviceaccount:undefined:ci"), undefined);
+});
+
+Deno.test("a ClusterRole bound in a namespace holds there and nowhere else", () => {
+  const given: Policy = {
+    roles: policy(rule({})).roles,
+    bindings: policy(rule({}), "default").bindings.map((binding) => ({
+      ...binding,
+      roleRef: { kind: "ClusterRole", name: "r" },
+    })),
+  };
+  assert.ok(evaluate(given, ALICE, EXEC));
+  assert.equal(evaluate(given, ALICE, { ...EXEC, namespace: "kube-system" }), undefined);
+});
+
+Deno.test("a binding whose role does not exist gives nothing", () => {
+  const { bindings } = policy(rule({}), "default");
+  assert.equal(evaluate({ roles: policy(rule({}), "other").roles, bindings }, ALICE, EXEC), undefined);
+});
+
+Deno.test("rulesFor lists what holds in a namespace, resources and URLs apart", () => {
+  const url: PolicyRule = { verbs: ["get"], nonResourceURLs: ["/version"] };
+  const everywhere = policy(url);
+  const here = policy(rule({}), "default");
+  const both: Policy = {
+    roles: [...everywhere.roles, ...here.roles],
+    bindings: [...everywhere.bindings, ...here.bindings],
+  };
+  assert.deepEqual(rulesFor(both, ALICE, "default"), { resourceRules: [rule({})], nonResourceRules: [url] });
+  assert.deepEqual(rulesFor(both, ALICE, "other"), { resourceRules: [], nonResourceRules: [url] });
 });
