@@ -25,17 +25,10 @@ export async function readRevision(folder: URL): Promise<string> {
     if (!success) throw new Error("git failed");
     return new TextDecoder().decode(stdout).trim();
   };
+  const served = ["*.ts", ":!*_test.ts", ":!bench", ":!cli", ":!demo", ":!tests"];
   try {
     const commit = await git("rev-parse", "--short=12", "HEAD");
-    const changes = await git(
-      "status",
-      "--porcelain",
-      "--untracked-files=no",
-      "--",
-      "*.ts",
-      ":!bench",
-      ":!tests",
-    );
+    const changes = await git("status", "--porcelain", "--untracked-files=no", "--", ...served);
     return changes === "" ? commit : `${commit}, with changes`;
   } catch {
     return "unknown";
