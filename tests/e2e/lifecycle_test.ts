@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { AuditEvent } from "../../audit/event.ts";
-import { runningCluster } from "./support/cluster.ts";
-import { Gateway, type GatewayOptions } from "./support/gateway.ts";
+import { ROOT, runningCluster } from "./support/cluster.ts";
+import { Gateway, type GatewayOptions, startCommand } from "./support/gateway.ts";
 import { CLIENTS, Kubectl, kubectl, type KubectlRun } from "./support/kubectl.ts";
 import { asAdmin } from "./support/service_account.ts";
+import { SmallDisk } from "./support/small_disk.ts";
 import { TcpProxy } from "./support/tcp_proxy.ts";
 import { eventually, within } from "./support/wait.ts";
 
@@ -100,34 +101,36 @@ withGateway("a pod that is deleted ends its sessions as it does directly", {}, a
   }
 });
 
-withGateway("no audit, no session: a full disk refuses, and says why", {
-  auditPath: "/dev/full",
-}, async (gateway) => {
+live("no audit, no session: a full disk refuses until there is room", async () => {
+  await using disk = await SmallDisk.mount(64 << 10);
+  await using gateway = await Gateway.start({ auditPath: join(disk.folder, "audit.log") });
+  const inside = async () => (await kubectl(of(gateway, { args: exec("echo inside") }))).code;
+  assert.equal(await inside(), 0);
+  const filler = join(disk.folder, "filler");
+  await disk.fill(filler);
   await refusedForAudit(gateway);
+  await Deno.remove(filler);
+  assert.equal(await inside(), 0);
+  await gateway.stop();
 });
 
-Deno.test({
-  name: "no audit, no session: a folder that is gone refuses until it is back",
-  sanitizeOps: true,
-  sanitizeResources: true,
-  fn: async () => {
-    const folder = await Deno.makeTempDir({ prefix: "postern-e2e-audit-" });
-    const away = `${folder}-away`;
-    try {
-      await using gateway = await Gateway.start({ auditPath: join(folder, "audit.log") });
-      assert.equal((await kubectl(of(gateway, { args: exec("echo inside") }))).code, 0);
-      await Deno.rename(folder, away);
-      await refusedForAudit(gateway);
-      await Deno.rename(away, folder);
-      assert.equal((await kubectl(of(gateway, { args: exec("echo inside") }))).code, 0);
-      await gateway.stop();
-    } finally {
-      for (const each of [folder, away]) await Deno.remove(each, { recursive: true }).catch(() => {});
-    }
-  },
+live("no audit, no session: a folder that is gone refuses until it is back", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "postern-e2e-audit-" });
+  const away = `${folder}-away`;
+  try {
+    await using gateway = await Gateway.start({ auditPath: join(folder, "audit.log") });
+    assert.equal((await kubectl(of(gateway, { args: exec("echo inside") }))).code, 0);
+    await Deno.rename(folder, away);
+    await refusedForAudit(gateway);
+    await Deno.rename(away, folder);
+    assert.equal((await kubectl(of(gateway, { args: exec("echo inside") }))).code, 0);
+    await gateway.stop();
+  } finally {
+    for (const each of [folder, away]) await Deno.remove(each, { recursive: true }).catch(() => {});
+  }
 });
 
-Deno.test("a gateway without configuration, or with a wrong one, says so and does not start", async () => {
+live("a gateway without configuration, or with a wrong one, says so and does not start", async () => {
   const folder = await Deno.makeTempDir({ prefix: "postern-e2e-" });
   try {
     const file = join(folder, "gateway.yaml");
@@ -136,8 +139,10 @@ Deno.test("a gateway without configuration, or with a wrong one, says so and doe
       "apiVersion: postern.dev/v1alpha1\nkind: GatewayConfiguration\nsever: {}\n",
     );
     for (const args of [[], ["--config", join(folder, "nosuch")], ["--config", file]]) {
-      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", new URL("../../main.ts", import.meta.url).pathname, ...args],
+      const [binary = "", ...start] = await startCommand();
+      const { code, stderr } = await new Deno.Command(binary, {
+        args: [...start, ...args],
+        cwd: ROOT,
         stdin: "null",
         stdout: "null",
       }).output();
@@ -165,7 +170,7 @@ function withGateway(name: string, options: GatewayOptions, test: (gateway: Gate
     await test(gateway);
     await gateway.stop();
   };
-  Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
+  live(name, fn);
 }
 
 /** The same, with something to cut between gateway and kubelet. */
@@ -178,6 +183,10 @@ function withKubeletProxy(name: string, test: (gateway: Gateway, proxy: TcpProxy
     await gateway.stop();
     await proxy.close();
   };
+  live(name, fn);
+}
+
+function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
 }
 

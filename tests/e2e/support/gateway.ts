@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { z } from "zod";
 import type { GivenConfiguration } from "../../../config/gateway_configuration.ts";
 import type { AuditEvent } from "../../../audit/event.ts";
 import { type Cluster, ROOT, runningCluster, writeKubeconfig } from "./cluster.ts";
@@ -85,7 +86,7 @@ export class Gateway implements Endpoint, AsyncDisposable {
 
   /** Asks the gateway to end; what is open has its time to drain. */
   terminate(): void {
-    this.child?.kill("SIGTERM");
+    this.#signal("SIGTERM");
   }
 
   /** Ends the gateway. It must end by itself, with exit code 0. */
@@ -115,10 +116,14 @@ export class Gateway implements Endpoint, AsyncDisposable {
   }
 
   async #kill(): Promise<void> {
-    try {
-      this.child?.kill("SIGKILL");
-    } catch { /* it has ended */ }
+    this.#signal("SIGKILL");
     await this.child?.status;
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.child?.kill(signal);
+    } catch { /* it has ended */ }
   }
 
   /** Any answer will do: it serves. */
@@ -169,7 +174,7 @@ async function spawnGateway(
   await Deno.writeTextFile(config, stringify(configuration(cluster, directory, port, options)));
   const log = join(directory, "gateway.log");
   const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
-  const command = [Deno.execPath(), "run", "-A", join(ROOT, "main.ts"), "--config", config];
+  const command = [...await startCommand(), "--config", config];
   return new Deno.Command("sh", {
     args: ["-c", redirect, "sh", log, ...command],
     cwd: ROOT,
@@ -178,6 +183,17 @@ async function spawnGateway(
     stderr: "null",
   }).spawn();
 }
+
+/** What `deno task start` runs: with those permissions, and no others, the gateway must work. */
+export async function startCommand(): Promise<string[]> {
+  const { tasks } = Tasks.parse(JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))));
+  const [, ...args] = tasks.start.command.split(" ");
+  return [Deno.execPath(), ...args];
+}
+
+const Tasks = z.object({
+  tasks: z.object({ start: z.object({ command: z.string().startsWith("deno run ") }) }),
+});
 
 function configuration(
   { paths }: Cluster,
