@@ -22,7 +22,6 @@ import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
 import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
-import { UNVERIFIED_SERVER_NAME } from "./session/kubelet_dial.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
 const LINGER_MS = 5_000;
@@ -34,7 +33,6 @@ interface Parts {
   connection: Connection;
   client: KubeClient;
   journal: Journal;
-  tuner: SocketTuner | undefined;
 }
 
 /** `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains. Returns the exit code. */
@@ -79,7 +77,7 @@ async function serve(
     configuration.audit,
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
-  const gate = openGate({ configuration, log, connection, client, journal, tuner });
+  const gate = openGate({ configuration, log, connection, client, journal });
   const handler = createApp(gate, (request) => client.forward(request));
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
@@ -100,15 +98,13 @@ async function serve(
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
-function openGate({ configuration, log, connection, client, journal, tuner }: Parts): Gate {
+function openGate({ configuration, log, connection, client, journal }: Parts): Gate {
   const { authentication, authorization, policy, upstream: { kubelet }, sessions } = configuration;
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
   const kubeletCredentials = new CredentialSource(kubeletConnection(connection, kubelet));
   if (kubelet.insecureSkipTLSVerify) {
-    log.warn("kubelets are not verified: whoever stands between can read and change every session", {
-      needs: `--unsafely-ignore-certificate-errors=${UNVERIFIED_SERVER_NAME}`,
-    });
+    log.warn("kubelets are not verified: whoever stands between can read and change every session");
   }
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
@@ -134,11 +130,12 @@ function openGate({ configuration, log, connection, client, journal, tuner }: Pa
     journal,
     endpoint: async ({ kubelet: { host, port } }) => {
       const { caCerts, token, clientCertificate } = await kubeletCredentials.current();
-      const serverName = kubelet.insecureSkipTLSVerify ? UNVERIFIED_SERVER_NAME : kubelet.serverName;
+      const { serverName, insecureSkipTLSVerify } = kubelet;
       return {
         host,
         port,
         caCerts,
+        insecureSkipTLSVerify,
         ...(serverName !== undefined && { serverName }),
         ...(token !== undefined && { token }),
         ...(clientCertificate !== undefined && { clientCertificate }),
@@ -147,7 +144,6 @@ function openGate({ configuration, log, connection, client, journal, tuner }: Pa
     dial: {
       timeoutMs: kubelet.dialTimeoutSeconds * 1000,
       isAllowedAddress: addressFilter(kubelet.allowedAddresses),
-      setNoDelay: (connection) => void tuner?.tuneConnection(connection),
     },
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,

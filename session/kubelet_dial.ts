@@ -1,3 +1,5 @@
+import type { ByteConnection } from "./byte_connection.ts";
+import { startGatedTls } from "./gated_tls.ts";
 import { StreamConnection } from "./stream_connection.ts";
 
 /** How to reach a kubelet and whom to trust there. */
@@ -13,13 +15,9 @@ export interface KubeletEndpoint {
   clientCertificate?: { cert: string; key: string };
   /** Told in `Authorization`, if there is no client certificate. */
   token?: string;
+  /** Trust whoever answers. */
+  insecureSkipTLSVerify?: boolean;
 }
-
-/**
- * The name of kubelets whose certificates nobody verifies. Deno skips verification for whole names, and only for those that
- * it was started with: `--unsafely-ignore-certificate-errors=unverified.postern.dev`.
- */
-export const UNVERIFIED_SERVER_NAME = "unverified.postern.dev";
 
 /** What the dialler asks of its surroundings. */
 export interface DialOptions {
@@ -27,8 +25,6 @@ export interface DialOptions {
   timeoutMs: number;
   /** Whether an IP address may be dialled: checked on the address that the connection really has. */
   isAllowedAddress: (ip: string) => boolean;
-  /** Turns Nagle's algorithm off on a connection that the platform opened with TLS, if that can be done. */
-  setNoDelay: (connection: Deno.TlsConn) => void;
   signal: AbortSignal;
 }
 
@@ -45,14 +41,14 @@ export class DialError extends Error {
 export async function dialKubelet(
   endpoint: KubeletEndpoint,
   options: DialOptions,
-): Promise<StreamConnection> {
+): Promise<ByteConnection> {
   const { host, port } = endpoint;
   const where = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const dialling = connect(endpoint, options);
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const stop = AbortSignal.any([timeout, options.signal]);
   try {
-    return new StreamConnection(await unlessAborted(dialling, stop));
+    return await unlessAborted(dialling, stop);
   } catch (cause) {
     // A connection that comes up after all is not wanted any more.
     dialling.then((connection) => connection.close(), () => {});
@@ -62,44 +58,26 @@ export async function dialKubelet(
   }
 }
 
-async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise<Deno.TlsConn> {
-  const { host, port, serverName = host, caCerts, clientCertificate } = endpoint;
-  const tls = { caCerts: [...caCerts], alpnProtocols: ["http/1.1"] };
-  if (clientCertificate !== undefined) return await connectWithCertificate(endpoint, options, tls);
+async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise<ByteConnection> {
+  const { host, port, serverName = host, caCerts, clientCertificate, insecureSkipTLSVerify = false } =
+    endpoint;
   const tcp = await Deno.connect({ hostname: host, port });
   try {
-    refuseAddress(tcp.remoteAddr, options);
+    if (!options.isAllowedAddress(tcp.remoteAddr.hostname)) throw new DialError("address not allowed");
     tcp.setNoDelay(true);
     tcp.setKeepAlive(true);
-    const connection = await Deno.startTls(tcp, { ...tls, hostname: serverName });
+    if (clientCertificate !== undefined || insecureSkipTLSVerify) {
+      const certificate = clientCertificate && { clientCertificate };
+      return await startGatedTls(tcp, { serverName, caCerts, insecureSkipTLSVerify, ...certificate });
+    }
+    const tls = { caCerts: [...caCerts], alpnProtocols: ["http/1.1"], hostname: serverName };
+    const connection = await Deno.startTls(tcp, tls);
     await connection.handshake();
-    return connection;
+    return new StreamConnection(connection);
   } catch (thrown) {
     close(tcp);
     throw thrown;
   }
-}
-
-/** `startTls` cannot show a certificate; `connectTls` can, but resolves the name itself and leaves Nagle on. */
-async function connectWithCertificate(
-  { host, port, clientCertificate }: KubeletEndpoint,
-  options: DialOptions,
-  tls: { caCerts: string[]; alpnProtocols: string[] },
-): Promise<Deno.TlsConn> {
-  const connection = await Deno.connectTls({ ...tls, ...clientCertificate, hostname: host, port });
-  try {
-    refuseAddress(connection.remoteAddr, options);
-    options.setNoDelay(connection);
-    await connection.handshake();
-    return connection;
-  } catch (thrown) {
-    close(connection);
-    throw thrown;
-  }
-}
-
-function refuseAddress(address: Deno.NetAddr, options: DialOptions): void {
-  if (!options.isAllowedAddress(address.hostname)) throw new DialError("address not allowed");
 }
 
 /** What the platform says, as people read it in Kubernetes; its own words where there are none. */

@@ -2,8 +2,9 @@ import { Buffer } from "node:buffer";
 import { ProtocolError } from "../protocol/errors.ts";
 import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
 import type { StreamProtocol } from "../protocol/remote_command/protocols.ts";
+import type { ByteConnection } from "./byte_connection.ts";
 import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
-import type { StreamConnection } from "./stream_connection.ts";
+import { PrefixedConnection } from "./prefixed_connection.ts";
 
 /** Head of the kubelet's answer, in bytes. */
 const MAX_HEAD_BYTES = 64 * 1024;
@@ -67,7 +68,7 @@ export async function upgradeKubelet(
   target: string,
   protocol: StreamProtocol,
   options: DialOptions,
-): Promise<StreamConnection> {
+): Promise<ByteConnection> {
   const connection = await dialKubelet(endpoint, options);
   const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
   const abort = () => connection.close();
@@ -77,8 +78,7 @@ export async function upgradeKubelet(
     const { head, rest } = await readHead(connection);
     if (head.status !== 101) throw await refusal(connection, head, rest);
     checkSwitch(head, protocol);
-    connection.unread(rest);
-    return connection;
+    return new PrefixedConnection(rest, connection);
   } catch (thrown) {
     connection.close();
     if (thrown instanceof UpstreamRefusal) throw thrown;
@@ -115,7 +115,7 @@ function requestHead(
   return new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n");
 }
 
-async function readHead(connection: StreamConnection): Promise<{ head: ResponseHead; rest: Uint8Array }> {
+async function readHead(connection: ByteConnection): Promise<{ head: ResponseHead; rest: Uint8Array }> {
   let held: Uint8Array = new Uint8Array();
   for (;;) {
     const chunk = await connection.read();
@@ -137,7 +137,7 @@ function checkSwitch(head: ResponseHead, protocol: StreamProtocol): void {
 }
 
 /** Reads the refusal's body: to its stated length or to the end of the connection, and never beyond the bound. */
-async function refusal(connection: StreamConnection, head: ResponseHead, rest: Uint8Array) {
+async function refusal(connection: ByteConnection, head: ResponseHead, rest: Uint8Array) {
   const [stated] = headerValues(head.headers, "content-length");
   const wanted = Math.min(stated === undefined ? Infinity : Number(stated) || 0, MAX_REFUSAL_BYTES);
   let body = Buffer.from(rest);

@@ -4,7 +4,6 @@ import type { ByteConnection } from "./byte_connection.ts";
 export class StreamConnection implements ByteConnection {
   readonly #connection: Deno.Conn;
   readonly #buffer: Uint8Array;
-  #unread: Uint8Array | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -14,17 +13,7 @@ export class StreamConnection implements ByteConnection {
     this.#buffer = new Uint8Array(bufferBytes);
   }
 
-  /** Gives back bytes that were read too far: the next `read` returns them. */
-  unread(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.#unread = bytes;
-  }
-
   async read(): Promise<Uint8Array | null> {
-    if (this.#unread !== undefined) {
-      const bytes = this.#unread;
-      this.#unread = undefined;
-      return bytes;
-    }
     if (this.#isClosed) return null;
     const count = await this.#connection.read(this.#buffer);
     return count === null ? null : this.#buffer.subarray(0, count);

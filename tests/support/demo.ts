@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { headerValues, readResponseHead, type ResponseHead } from "../../protocol/http/response_head.ts";
+import type { ByteConnection } from "../../session/byte_connection.ts";
+import { PrefixedConnection } from "../../session/prefixed_connection.ts";
 import { StreamConnection } from "../../session/stream_connection.ts";
 
 const DEMO = fileURLToPath(new URL("../../demo/demo.ts", import.meta.url));
@@ -95,15 +97,18 @@ export class Demo implements AsyncDisposable {
       held = new Uint8Array([...held, ...chunk]);
       const head = readResponseHead(held, 65_536);
       if (head === undefined) continue;
-      let body = held.subarray(head.headBytes);
+      let body: Uint8Array = held.subarray(head.headBytes);
       const length = Number(headerValues(head.headers, "content-length")[0] ?? 0);
       while (head.status !== 101 && body.length < length) {
         const more = await connection.read();
         if (more === null) break;
         body = new Uint8Array([...body, ...more]);
       }
-      if (head.status === 101) connection.unread(body);
-      return { head, body: new TextDecoder().decode(body), connection };
+      return {
+        head,
+        body: new TextDecoder().decode(body),
+        connection: new PrefixedConnection(body, connection),
+      };
     }
   }
 
@@ -145,7 +150,7 @@ export interface Answer {
 export interface SpdyAnswer {
   head: ResponseHead;
   body: string;
-  connection: StreamConnection;
+  connection: ByteConnection;
 }
 
 interface Kubeconfig {

@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { issue, makeCa } from "../tests/support/certificates.ts";
+import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
+
+const CA = await makeCa();
+const LEAF = await issue(CA, { sans: ["127.0.0.1", "node1"] });
+const OPTIONS: DialOptions = {
+  timeoutMs: 2_000,
+  isAllowedAddress: () => true,
+  signal: new AbortController().signal,
+};
+
+/** A kubelet that sends back what it gets. */
+async function withEcho(then: (endpoint: KubeletEndpoint) => Promise<void>): Promise<void> {
+  using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert: LEAF.cert, key: LEAF.key });
+  const accepting = (async () => {
+    for await (const connection of listener) connection.readable.pipeTo(connection.writable).catch(() => {});
+  })().catch(() => {});
+  await then({ host: "127.0.0.1", port: listener.addr.port, caCerts: [CA.cert] });
+  listener.close();
+  await accepting;
+}
+
+const DIALLED: { name: string; change: Partial<KubeletEndpoint> }[] = [
+  { name: "by an address that the certificate names", change: {} },
+  { name: "by another name that it bears", change: { serverName: "node1" } },
+  {
+    name: "with a client certificate",
+    change: { clientCertificate: await issue(CA, { commonName: "postern" }) },
+  },
+  {
+    name: "with a client certificate, by another name",
+    change: { clientCertificate: await issue(CA), serverName: "node1" },
+  },
+  { name: "without verification", change: { insecureSkipTLSVerify: true, caCerts: [], serverName: "other" } },
+];
+for (const { name, change } of DIALLED) {
+  Deno.test(`dialKubelet reaches a kubelet ${name}, and bytes pass both ways`, async () => {
+    await withEcho(async (endpoint) => {
+      const connection = await dialKubelet({ ...endpoint, ...change }, OPTIONS);
+      const sent = new Uint8Array(300_000).map((_, index) => index);
+      const got: number[] = [];
+      const reading = (async () => {
+        while (got.length < sent.length) {
+          got.push(...await connection.read() ?? assert.fail("it ended early"));
+        }
+      })();
+      await connection.write(sent);
+      await reading;
+      assert.deepEqual(Uint8Array.from(got), sent);
+      connection.close();
+    });
+  });
+}
+
+const REFUSED: { name: string; change: Partial<KubeletEndpoint>; message: RegExp }[] = [
+  {
+    name: "signed by nobody we trust",
+    change: { caCerts: [(await makeCa()).cert] },
+    message: /BadSignature|UnknownIssuer/,
+  },
+  { name: "of another name", change: { serverName: "node2" }, message: /not valid for name/ },
+  {
+    name: "of another name, where a client certificate is shown",
+    change: { serverName: "node2", clientCertificate: await issue(CA) },
+    message: /does not match certificate/,
+  },
+];
+for (const { name, change, message } of REFUSED) {
+  Deno.test(`dialKubelet refuses a kubelet whose certificate is ${name}`, async () => {
+    await withEcho(async (endpoint) => {
+      await assert.rejects(dialKubelet({ ...endpoint, ...change }, OPTIONS), (thrown) => {
+        assert.ok(thrown instanceof DialError);
+        assert.match(thrown.message, message);
+        return true;
+      });
+    });
+  });
+}
+
+Deno.test("dialKubelet says nothing to an address that is not allowed, not even a TLS handshake", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const endpoint = { host: "127.0.0.1", port: listener.addr.port, caCerts: [CA.cert], token: "secret" };
+  const dialling = dialKubelet(endpoint, { ...OPTIONS, isAllowedAddress: (ip) => ip !== "127.0.0.1" });
+  using connection = await listener.accept();
+  await assert.rejects(dialling, /address not allowed/);
+  assert.equal(await connection.read(new Uint8Array(10)).catch(() => null), null);
+});
+
+Deno.test("dialKubelet gives up on who never shakes hands, and says where and why", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const endpoint = { host: "127.0.0.1", port: listener.addr.port, caCerts: [CA.cert] };
+  const dialling = dialKubelet(endpoint, { ...OPTIONS, timeoutMs: 50 });
+  using connection = await listener.accept();
+  await assert.rejects(dialling, {
+    message: `error dialing backend: dial tcp 127.0.0.1:${listener.addr.port}: i/o timeout`,
+  });
+  await connection.read(new Uint8Array(1000)).catch(() => null);
+});
+
+Deno.test("dialKubelet says as the API server does that nobody listens", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  await assert.rejects(dialKubelet({ host: "127.0.0.1", port, caCerts: [CA.cert] }, OPTIONS), {
+    message: `error dialing backend: dial tcp 127.0.0.1:${port}: connect: connection refused`,
+  });
+});
+
+Deno.test("a kubelet that sends at full speed to a gated connection that nobody reads fills no memory", async () => {
+  using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert: LEAF.cert, key: LEAF.key });
+  const endpoint = {
+    host: "127.0.0.1",
+    port: listener.addr.port,
+    caCerts: [CA.cert],
+    insecureSkipTLSVerify: true,
+  };
+  const [connection, kubelet] = await Promise.all([dialKubelet(endpoint, OPTIONS), listener.accept()]);
+  let sent = 0;
+  const flood = (async () => {
+    for (const block = new Uint8Array(65_536);;) sent += await kubelet.write(block);
+  })().catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.ok(sent < 32 * 1024 * 1024, `${sent} bytes were taken`); // what the kernel's socket buffers hold
+  connection.close();
+  kubelet.close();
+  await flood;
+});
