@@ -7,8 +7,8 @@ export class StreamConnection implements ByteConnection {
   #lastWrite: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  /** @param bufferBytes size of the read buffer; a TLS record is 16 KiB, and several are taken in one read */
-  constructor(connection: Deno.Conn, bufferBytes = 64 * 1024) {
+  /** @param bufferBytes size of the read buffer; the platform hands out one TLS record in a read, never more */
+  constructor(connection: Deno.Conn, bufferBytes = 16 * 1024) {
     this.#connection = connection;
     this.#buffer = new Uint8Array(bufferBytes);
   }
