@@ -12,7 +12,7 @@ import { sharedGateway } from "./support/gateway.ts";
 import { CLIENTS, type Endpoint, Kubectl, kubectl, type Outcome } from "./support/kubectl.ts";
 import { rawRequest, SPDY_UPGRADE } from "./support/raw_http.ts";
 import { type Size, Terminal } from "./support/terminal.ts";
-import { sleep } from "./support/wait.ts";
+import { DeadlineError, sleep } from "./support/wait.ts";
 
 const gateway = sharedGateway();
 
@@ -210,9 +210,10 @@ for (const client of CLIENTS) {
             client,
             args: ["exec", ...row.args],
             ...(row.stdin && { stdin: row.stdin() }),
+            deadlineMs: 10_000,
           }),
         );
-      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
+      const [direct, through] = await both(run);
       assert.equal(direct.code, row.code, `directly: ${direct.stderr}`);
       if (typeof row.stdout === "string") assert.equal(text(direct.stdout), row.stdout);
       else if (row.stdout) assert.ok(equalBytes(direct.stdout, row.stdout), "directly: other bytes");
@@ -262,7 +263,7 @@ for (const client of CLIENTS) {
         await session.write("abc");
         return normalised(await session.outcome);
       };
-      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
+      const [direct, through] = await both(run);
       assert.deepEqual([direct.code, text(direct.stdout)], [3, "a"]);
       assert.deepEqual(through, direct);
     },
@@ -408,7 +409,7 @@ for (const client of CLIENTS) {
         const exitCode = await terminal.end();
         return { code: exitCode, shown: withoutNames(terminal.output) };
       };
-      const [direct, through] = await Promise.all([run(apiServer()), run(gateway())]);
+      const [direct, through] = await both(run);
       assert.equal(direct.code, code, `directly: ${direct.shown}`);
       if (shown !== "") assert.equal(direct.shown, shown);
       assert.deepEqual(through, direct);
@@ -424,7 +425,23 @@ function apiServer(): Endpoint {
   return gateway().cluster.paths;
 }
 
-/** What must differ: the server's address, and the random name that containerd gives an exec. */
+/**
+ * Runs at both. Only the API server gets a second chance: of 150 runs of `true` by SPDY straight at it, one does not
+ * end, its stdout being left open.
+ */
+async function both<T>(run: (endpoint: Endpoint) => Promise<T>): Promise<[direct: T, through: T]> {
+  const directly = run(apiServer()).catch((error) => {
+    if (error instanceof DeadlineError) return run(apiServer());
+    throw error;
+  });
+  return await Promise.all([directly, run(gateway())]);
+}
+
+/**
+ * What must differ: the server's address, and the random name that containerd gives an exec. What may: kubectl says
+ * that it drops the empty messages that open a WebSocket session where they come before it expects them, and they come
+ * at any time from either server.
+ */
 function normalised({ code, stdout, stderr }: Outcome) {
   return { code, stdout, stderr: withoutNames(text(stderr)) };
 }
@@ -432,7 +449,8 @@ function normalised({ code, stdout, stderr }: Outcome) {
 function withoutNames(output: string): string {
   return output
     .replaceAll(gateway().cluster.apiServerUrl, "<server>").replaceAll(gateway().url, "<server>")
-    .replaceAll(/exec "[0-9a-f]{64}"/g, 'exec "<id>"');
+    .replaceAll(/exec "[0-9a-f]{64}"/g, 'exec "<id>"')
+    .replaceAll(/^E\d{4} .* websocket\.go:\d+\] Unknown stream id \d, discarding message\r?\n/gm, "");
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,5 +1,5 @@
 import type { Cluster, User } from "./cluster.ts";
-import { eventually, within } from "./wait.ts";
+import { DeadlineError, eventually, within } from "./wait.ts";
 
 /** The three ways in which kubectl opens a session. */
 export const CLIENTS = ["websocket", "spdy", "kubectl-1.20"] as const;
@@ -90,13 +90,17 @@ export class Kubectl {
     return new Kubectl(command.spawn(), run);
   }
 
-  private constructor(child: Deno.ChildProcess, { stdin, onStdout, deadlineMs = 30_000, args }: KubectlRun) {
+  private constructor(
+    child: Deno.ChildProcess,
+    { stdin, onStdout, deadlineMs = 30_000, ...run }: KubectlRun,
+  ) {
     this.#child = child;
     this.#stdout = new Kept(onStdout);
     let writing: Promise<void> | undefined;
     if (stdin === "open") this.#stdin = child.stdin.getWriter();
     else if (stdin !== undefined && stdin !== "none") writing = feed(child.stdin, stdin);
-    this.outcome = this.#end(writing, deadlineMs, args);
+    const what = `kubectl ${run.args.join(" ").slice(0, 200)} by ${run.endpoint.kubeconfig}`;
+    this.outcome = this.#end(writing, deadlineMs, what);
     this.outcome.catch(() => {}); // whoever waits for it is told
   }
 
@@ -136,13 +140,15 @@ export class Kubectl {
   }
 
   kill(signal: Deno.Signal = "SIGKILL"): void {
-    this.#child.kill(signal);
+    try {
+      this.#child.kill(signal);
+    } catch { /* it has ended */ }
   }
 
   async #end(
     writing: Promise<void> | undefined,
     deadlineMs: number,
-    args: readonly string[],
+    what: string,
   ): Promise<Outcome> {
     const ended = Promise.all([
       this.#child.status,
@@ -150,15 +156,14 @@ export class Kubectl {
       this.#stderr.read(this.#child.stderr),
     ]);
     try {
-      const [{ code }] = await within(deadlineMs, `kubectl ${args.join(" ").slice(0, 200)}`, ended);
+      const [{ code }] = await within(deadlineMs, what, ended);
       return { code, stdout: this.#stdout.bytes(), stderr: this.#stderr.bytes() };
     } catch (error) {
-      this.#child.kill("SIGKILL");
+      this.kill();
       await ended.catch(() => {});
-      const { message } = error instanceof Error ? error : new Error(String(error));
-      throw new Error(
-        `${message}\nstdout: ${this.#stdout.text().slice(-500)}\nstderr: ${this.#stderr.text()}`,
-      );
+      if (!(error instanceof DeadlineError)) throw error;
+      const [stdout, stderr] = [this.#stdout.text().slice(-500), this.#stderr.text().slice(-500)];
+      throw new DeadlineError(`${error.message}\nstdout: ${stdout}\nstderr: ${stderr}`);
     } finally {
       this.#isOver = true;
       await writing;

@@ -1,8 +1,11 @@
+/** What was waited for did not come in time. */
+export class DeadlineError extends Error {}
+
 /** Waits for a while that is bounded, and says what for when it was in vain. */
 export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+    timer = setTimeout(() => reject(new DeadlineError(`not within ${ms} ms: ${what}`)), ms);
   });
   try {
     return await Promise.race([promise, late]);
@@ -21,7 +24,7 @@ export async function eventually<T>(
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
-    if (performance.now() > endsAt) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+    if (performance.now() > endsAt) throw new DeadlineError(`not within ${deadlineMs} ms: ${what}`);
     await sleep(everyMs);
   }
 }
