@@ -1,8 +1,7 @@
-import { Buffer } from "node:buffer";
 import { readUpgradeRequest, upgradeResponseHeaders } from "../../protocol/websocket/mod.ts";
-import { StreamConnection } from "../../session/stream_connection.ts";
 import { type CommandName, COMMANDS } from "./commands.ts";
 import type { ExecChannel } from "./exec_channel.ts";
+import { PlainConnection } from "./plain_connection.ts";
 import { SpdyChannel } from "./spdy_channel.ts";
 import { SUBPROTOCOL, WebSocketChannel } from "./websocket_channel.ts";
 
@@ -10,7 +9,7 @@ const READ_BUFFER_BYTES = 256 * 1024;
 
 /** Serves one connection as a kubelet would: `/exec/…?command=…`, over SPDY or WebSocket. Never throws. */
 export async function serveKubelet(accepted: Deno.TlsConn): Promise<void> {
-  const connection = new StreamConnection(accepted, READ_BUFFER_BYTES);
+  const connection = new PlainConnection(accepted, READ_BUFFER_BYTES);
   try {
     const request = await readRequest(connection);
     const channel = await upgrade(connection, request);
@@ -32,17 +31,8 @@ interface UpgradeRequest {
   headers: readonly (readonly [name: string, value: string])[];
 }
 
-async function readRequest(connection: StreamConnection): Promise<UpgradeRequest> {
-  let held = Buffer.alloc(0);
-  let end = -1;
-  while (end < 0) {
-    const chunk = await connection.read();
-    if (chunk === null) throw new Error("the connection ended inside its request");
-    held = Buffer.concat([held, chunk]);
-    end = held.indexOf("\r\n\r\n");
-  }
-  connection.unread(held.subarray(end + 4));
-  const [start = "", ...lines] = held.subarray(0, end).toString("latin1").split("\r\n");
+async function readRequest(connection: PlainConnection): Promise<UpgradeRequest> {
+  const [start = "", ...lines] = (await connection.readHead()).split("\r\n");
   const [method = "", target = ""] = start.split(" ");
   const command = new URL(target, "https://kubelet").searchParams.getAll("command");
   const headers = lines.map((line) => {
@@ -53,7 +43,7 @@ async function readRequest(connection: StreamConnection): Promise<UpgradeRequest
 }
 
 async function upgrade(
-  connection: StreamConnection,
+  connection: PlainConnection,
   { method, headers }: UpgradeRequest,
 ): Promise<ExecChannel> {
   const websocket = readUpgradeRequest(method, headers);
@@ -62,8 +52,7 @@ async function upgrade(
     ["Upgrade", "SPDY/3.1"],
     ["X-Stream-Protocol-Version", "v4.channel.k8s.io"],
   ] as const;
-  const lines = ["HTTP/1.1 101 Switching Protocols", ...answer.map(([name, value]) => `${name}: ${value}`)];
-  await connection.write(new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n"));
+  await connection.writeHead("HTTP/1.1 101 Switching Protocols", answer);
   return await (websocket.ok ? WebSocketChannel : SpdyChannel).open(connection, "kubelet");
 }
 

@@ -3,19 +3,19 @@
  * `splice.ts CERT KEY CA PORT`
  */
 
-import { StreamConnection } from "../../session/stream_connection.ts";
 import { announce, certificateArguments, listen } from "./listen.ts";
+import { PlainConnection } from "./plain_connection.ts";
 
 const [, , caFile = "", port = ""] = Deno.args;
 const caCerts = [await Deno.readTextFile(caFile)];
 
 async function splice(accepted: Deno.TlsConn): Promise<void> {
-  const client = new StreamConnection(accepted);
-  let upstream: StreamConnection | undefined;
+  const client = new PlainConnection(accepted);
+  let upstream: PlainConnection | undefined;
   try {
     const tcp = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
     tcp.setNoDelay(true);
-    upstream = new StreamConnection(await Deno.startTls(tcp, { hostname: "127.0.0.1", caCerts }));
+    upstream = new PlainConnection(await Deno.startTls(tcp, { hostname: "127.0.0.1", caCerts }));
     await Promise.race([pump(client, upstream), pump(upstream, client)]);
   } catch {
     // One side left: the other is closed, too.
@@ -25,7 +25,7 @@ async function splice(accepted: Deno.TlsConn): Promise<void> {
   }
 }
 
-async function pump(from: StreamConnection, to: StreamConnection): Promise<void> {
+async function pump(from: PlainConnection, to: PlainConnection): Promise<void> {
   for (let chunk = await from.read(); chunk !== null; chunk = await from.read()) await to.write(chunk);
 }
 
