@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { AuditEvent } from "../../audit/event.ts";
-import { ROOT, runningCluster } from "./support/cluster.ts";
+import { ROOT, runningCluster, tokenOf } from "./support/cluster.ts";
 import { Gateway, type GatewayOptions, startCommand } from "./support/gateway.ts";
 import { CLIENTS, Kubectl, kubectl, type KubectlRun } from "./support/kubectl.ts";
+import { openSilently, SPDY_UPGRADE } from "./support/raw_http.ts";
 import { asAdmin } from "./support/service_account.ts";
 import { SmallDisk } from "./support/small_disk.ts";
 import { TcpProxy } from "./support/tcp_proxy.ts";
@@ -75,6 +76,56 @@ for (const client of CLIENTS) {
     assert.ok(kinds.includes("refusal") && !kinds.includes("start"), kinds.join());
   });
 }
+
+for (const client of CLIENTS) {
+  withGateway(`a session in which nothing happens ends with a reason, by ${client}`, {
+    sessions: { idleTimeoutSeconds: 2 },
+  }, async (gateway) => {
+    const session = start(gateway, { client, args: exec("echo ready; exec sleep 60"), stdin: "open" });
+    const { code, stdout, stderr } = await session.outcome;
+    assert.deepEqual([code, text(stdout)], [1, "ready\n"]);
+    assert.match(text(stderr), /idle/);
+    assert.equal((await endOf(gateway)).annotations["postern.dev/end-reason"], "idle_limit");
+  });
+
+  withGateway(`one session too many is refused with a reason, by ${client}`, {
+    sessions: { maxSessions: 1 },
+  }, async (gateway) => {
+    const first = start(gateway, { client, args: exec("echo ready; cat"), stdin: "open" });
+    await first.shows("ready");
+    const second = await kubectl(of(gateway, { client, args: exec("echo inside") }));
+    assert.deepEqual([second.code, text(second.stdout)], [1, ""]);
+    assert.match(text(second.stderr), /as many sessions open as it may/);
+    await first.endStdin();
+    assert.equal((await first.outcome).code, 0);
+    const third = await kubectl(of(gateway, { client, args: exec("echo inside") }));
+    assert.equal(text(third.stdout), "inside\n", "a place is given back");
+  });
+}
+
+withGateway("a client that upgrades and then says nothing is not waited for", {
+  sessions: { streamCreationTimeoutSeconds: 1 },
+}, async (gateway) => {
+  const { cluster, port } = gateway;
+  const caCerts = [await Deno.readTextFile(cluster.paths.caCertificate)];
+  const target = "/api/v1/namespaces/default/pods/shell/exec?command=sleep&command=60&stdout=true";
+  const headers = [...SPDY_UPGRADE, `Authorization: Bearer ${await tokenOf(cluster, "alice")}`];
+  using silent = await openSilently({ port, caCerts }, `POST ${target}`, headers);
+  // A second to say something, then the time a client has to read why it was ended, on each side.
+  await within(15_000, "the gateway closes the connection", silent.closed());
+  assert.equal((await endOf(gateway)).annotations["postern.dev/end-reason"], "setup_timeout");
+});
+
+withGateway("many sessions at once are each their own", {}, async (gateway) => {
+  const sessions = Array.from({ length: 24 }, async (_, index) => {
+    const client = CLIENTS[index % CLIENTS.length]!;
+    const said = `${index}-${crypto.randomUUID()}`.repeat(1000);
+    const stdin = new TextEncoder().encode(said);
+    const outcome = await kubectl(of(gateway, { client, args: exec(`sleep 1; cat; exit ${index}`), stdin }));
+    assert.deepEqual([outcome.code, text(outcome.stdout)], [index, said]);
+  });
+  await Promise.all(sessions);
+});
 
 withGateway("a pod that is deleted ends its sessions as it does directly", {}, async (gateway) => {
   const { cluster } = gateway;

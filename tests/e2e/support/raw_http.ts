@@ -45,12 +45,47 @@ export async function rawRequest(
 ): Promise<RawResponse> {
   const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts });
   try {
-    const lines = [`${start} HTTP/1.1`, `Host: 127.0.0.1:${port}`, ...headers, "", ""];
-    await connection.write(new TextEncoder().encode(lines.join("\r\n")));
+    await send(connection, port, start, headers);
     return await within(10_000, `an answer to ${start}`, readResponse(connection));
   } finally {
     connection.close();
   }
+}
+
+/** A client that is let in and then says nothing. */
+export async function openSilently(
+  { port, caCerts }: Server,
+  start: string,
+  headers: readonly string[],
+): Promise<{ closed(): Promise<void> } & Disposable> {
+  const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts });
+  try {
+    await send(connection, port, start, headers);
+    const { code, body } = await within(10_000, `an answer to ${start}`, readResponse(connection));
+    if (code !== 101) throw new Error(`${start} was answered with ${code}: ${body}`);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+  return {
+    async closed() {
+      const buffer = new Uint8Array(16 << 10);
+      try {
+        while (await connection.read(buffer) !== null);
+      } catch { /* closed without a farewell, but closed */ }
+    },
+    [Symbol.dispose]: () => connection.close(),
+  };
+}
+
+async function send(
+  connection: Deno.TlsConn,
+  port: number,
+  start: string,
+  headers: readonly string[],
+): Promise<void> {
+  const lines = [`${start} HTTP/1.1`, `Host: 127.0.0.1:${port}`, ...headers, "", ""];
+  await connection.write(new TextEncoder().encode(lines.join("\r\n")));
 }
 
 async function readResponse(connection: Deno.TlsConn): Promise<RawResponse> {
