@@ -1,138 +1,126 @@
 import { join } from "node:path";
-import { issue, makeCa } from "../tests/support/certificates.ts";
+import type { Handler } from "../routes/handler.ts";
 import { GatewayServer } from "../server/gateway_server.ts";
+import type { SocketTuner } from "../server/no_delay.ts";
+import { issue, type Leaf, makeCa } from "../tests/support/certificates.ts";
 import { createApi } from "./api/app.ts";
+import { ContainerLog } from "./kubelet/container_log.ts";
 import { createKubelet } from "./kubelet/kubelet.ts";
-import { type ClusterState, createUsers, readCluster } from "./manifest.ts";
+import { WebContainer } from "./kubelet/web_container.ts";
+import { Webhook } from "./kubelet/webhook.ts";
+import { type ClusterState, createUsers, NODE_NAME, NODE_USER, readCluster, tokenOf } from "./manifest.ts";
 
-/** Lines of a container's output that are kept for `kubectl logs`. */
-const LOG_LINES = 1_000;
+const MANIFEST = new URL("cluster.yaml", import.meta.url);
 
-/** The embedded one-node cluster: API server, kubelet, and the containers that run by themselves. */
+/** What an embedded cluster is started with. */
+export interface EmbeddedClusterOptions {
+  /** Where it keeps its containers' folders (`pods/`) and its certificate; made where it is missing. */
+  folder: string;
+  /** Where commands of containers are found. @default {"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"} */
+  path?: string | undefined;
+  /** Turns Nagle's algorithm off at the kubelet. */
+  tuner?: SocketTuner | undefined;
+}
+
+/** Where a container finds commands, if nothing else is said. */
+const CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/**
+ * A Kubernetes cluster of one node, in this process: an API server, a kubelet, and pods whose containers are folders and local
+ * processes. Users, tokens and certificates are new each time.
+ */
 export class EmbeddedCluster implements AsyncDisposable {
-  readonly #api: Deno.HttpServer<Deno.NetAddr>;
-  readonly #kubelet: GatewayServer;
-  readonly #web: Deno.ChildProcess;
-  readonly #reading: Promise<void>;
+  readonly #parts: AsyncDisposableStack;
 
   private constructor(
     /** PEM of the authority that signed everything here. */
     readonly ca: string,
     /** A certificate for the gateway, PEM. */
-    readonly gatewayCertificate: { cert: string; key: string },
+    readonly gatewayCertificate: Leaf,
     readonly state: ClusterState,
-    parts: {
-      api: Deno.HttpServer<Deno.NetAddr>;
-      kubelet: GatewayServer;
-      web: Deno.ChildProcess;
-      reading: Promise<void>;
-    },
+    /** Where the API server listens. */
+    readonly apiServer: string,
+    parts: AsyncDisposableStack,
   ) {
-    this.#api = parts.api;
-    this.#kubelet = parts.kubelet;
-    this.#web = parts.web;
-    this.#reading = parts.reading;
+    this.#parts = parts;
   }
 
-  /** @param folder where it keeps its containers' folders and its certificate; made where it is missing */
-  static async start(folder: string): Promise<EmbeddedCluster> {
+  /** Starts it. When this returns, all of it listens. @throws {Error} where a part cannot start; the others have ended then */
+  static async start(
+    { folder, path = CONTAINER_PATH, tuner }: EmbeddedClusterOptions,
+  ): Promise<EmbeddedCluster> {
+    await using starting = new AsyncDisposableStack();
+    const podsFolder = join(folder, "pods");
     const ca = await makeCa("postern demo");
-    const [server, gateway] = await Promise.all([
-      issue(ca, { sans: ["127.0.0.1", "localhost", "demo-node"], commonName: "demo-node" }),
-      issue(ca, { sans: ["127.0.0.1", "localhost"], commonName: "postern" }),
-    ]);
-    const certFile = join(folder, "cluster.crt");
-    const keyFile = join(folder, "cluster.key");
-    await Deno.mkdir(folder, { recursive: true });
-    await Deno.writeTextFile(certFile, server.cert);
-    await Deno.writeTextFile(keyFile, server.key, { mode: 0o600 });
+    const certificate = await issue(ca, {
+      sans: ["127.0.0.1", "localhost", NODE_NAME],
+      commonName: NODE_NAME,
+    });
+    const gatewayCertificate = await issue(ca, { commonName: "postern" });
+    await makeContainerFolder(podsFolder, "web", "web");
+
+    const webLog = new ContainerLog();
+    const web = starting.use(
+      await WebContainer.start(join(podsFolder, "web", "web"), join(folder, "deno"), webLog),
+    );
+    // The kubelet's port is part of the node, and the kubelet asks an API that knows the node: so it learns its work last.
+    const work = Promise.withResolvers<Handler>();
+    const kubelet = await listen(folder, certificate, work.promise, tuner);
+    starting.defer(() => kubelet.close());
 
     const users = createUsers();
-    const podsFolder = join(folder, "pods");
-    // The kubelet's port is part of the node, and the node is part of what the kubelet knows: so it is told later.
-    let handler = createKubelet({ ...EMPTY, users }, { podsFolder, path: "" });
-    const kubelet = await GatewayServer.listen(
-      { address: "127.0.0.1", port: 0, tls: { certFile, keyFile, reloadSeconds: 3600 } },
-      (request, context) => handler(request, context),
-      { onBadRequest: () => {}, report: () => {} },
-    );
-    const address = { host: "127.0.0.1", port: kubelet.address.port };
-    const state = await readCluster(new URL("cluster.yaml", import.meta.url), address, users);
-    for (const { metadata, spec } of state.pods) {
-      for (const { name } of [...spec?.initContainers ?? [], ...spec?.containers ?? []]) {
-        await Deno.mkdir(join(podsFolder, metadata.name, name), { recursive: true });
-      }
-    }
-    handler = createKubelet(state, { podsFolder, path: Deno.env.get("PATH") ?? "/usr/bin:/bin" });
+    const { port } = kubelet.address;
+    const facts = { kubelet: { host: "127.0.0.1", port }, webPort: web.port, users };
+    const state = await readCluster(MANIFEST, facts);
+    await makeContainerFolders(podsFolder, state);
 
-    const web = startWeb(join(podsFolder, "web", "web"));
-    const log: string[] = [];
-    const reading = keepLines(web.stdout, log);
-    const app = createApi(state, (pod, container) => {
-      return pod.metadata.name === "web" && container === "web"
-        ? log.map((line) => `${line}\n`).join("")
-        : "";
+    const ended = new AbortController();
+    const silent = new ContainerLog();
+    const app = createApi(state, {
+      findLog: ({ metadata }, container) => metadata.name === "web" && container === "web" ? webLog : silent,
+      ended: ended.signal,
     });
-    const api = Deno.serve(
-      { hostname: "127.0.0.1", port: 0, cert: server.cert, key: server.key, onListen: () => {} },
-      app.fetch,
-    );
-    return new EmbeddedCluster(ca.cert, gateway, state, { api, kubelet, web, reading });
-  }
-
-  /** Where the API server listens. */
-  get apiServer(): string {
-    return `https://127.0.0.1:${this.#api.addr.port}`;
+    const { cert, key } = certificate;
+    const api = Deno.serve({ hostname: "127.0.0.1", port: 0, cert, key, onListen: () => {} }, app.fetch);
+    starting.defer(async () => {
+      ended.abort();
+      await api.shutdown();
+    });
+    const webhook = new Webhook(app.fetch, tokenOf(users, NODE_USER), NODE_NAME);
+    work.resolve(createKubelet({ webhook, pods: state.pods, podsFolder, path }));
+    const server = `https://127.0.0.1:${api.addr.port}`;
+    return new EmbeddedCluster(ca.cert, gatewayCertificate, state, server, starting.move());
   }
 
   /** Ends everything that was started, the processes of open sessions too. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#kubelet.close();
-    try {
-      this.#web.kill("SIGKILL");
-    } catch {
-      // It has ended.
+    await this.#parts.disposeAsync();
+  }
+}
+
+async function listen(
+  folder: string,
+  { cert, key }: Leaf,
+  work: Promise<Handler>,
+  tuner: SocketTuner | undefined,
+): Promise<GatewayServer> {
+  const certFile = join(folder, "cluster.crt");
+  const keyFile = join(folder, "cluster.key");
+  await Deno.writeTextFile(certFile, cert);
+  await Deno.writeTextFile(keyFile, key, { mode: 0o600 });
+  const options = { address: "127.0.0.1", port: 0, tls: { certFile, keyFile, reloadSeconds: 3600 } };
+  const handler: Handler = async (request, context) => (await work)(request, context);
+  return await GatewayServer.listen(options, handler, { tuner, onBadRequest: () => {}, report: () => {} });
+}
+
+async function makeContainerFolders(podsFolder: string, { pods }: ClusterState): Promise<void> {
+  for (const { metadata, spec } of pods) {
+    for (const { name } of [...spec?.initContainers ?? [], ...spec?.containers ?? []]) {
+      await makeContainerFolder(podsFolder, metadata.name, name);
     }
-    await this.#web.status;
-    await this.#reading;
-    // Watches would stay for ever.
-    const done = this.#api.shutdown();
-    await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 500))]);
   }
 }
 
-/** A cluster before it is known. */
-const EMPTY: Omit<ClusterState, "users"> = {
-  policy: { roles: [], bindings: [] },
-  pods: [],
-  node: {},
-  namespaces: [],
-};
-
-/** The HTTP server of the pod `web`: a process like those of any container. */
-function startWeb(folder: string): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-config",
-      "--no-prompt",
-      "--allow-net=127.0.0.1",
-      new URL("web.ts", import.meta.url).pathname,
-    ],
-    cwd: folder,
-    clearEnv: true,
-    env: { HOME: folder, NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-}
-
-async function keepLines(output: ReadableStream<Uint8Array>, lines: string[]): Promise<void> {
-  let rest = "";
-  for await (const text of output.pipeThrough(new TextDecoderStream())) {
-    const parts = (rest + text).split("\n");
-    rest = parts.pop() ?? "";
-    lines.push(...parts);
-    lines.splice(0, Math.max(0, lines.length - LOG_LINES));
-  }
+async function makeContainerFolder(podsFolder: string, pod: string, container: string): Promise<void> {
+  await Deno.mkdir(join(podsFolder, pod, container), { recursive: true });
 }

@@ -3,8 +3,14 @@ import { fileURLToPath } from "node:url";
 
 const CHECKOUT = fileURLToPath(new URL("..", import.meta.url));
 
+/** How long it may take to listen, in milliseconds. */
+const START_TIMEOUT_MS = 60_000;
+
+/** How long it may take to end, in milliseconds, before it is killed. */
+const STOP_TIMEOUT_MS = 10_000;
+
 /** The gateway as it ships: `main.ts`, with the permissions of `deno task start`, in a process of its own. */
-export class GatewayProcess {
+export class GatewayProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #logging: Promise<void>;
 
@@ -28,12 +34,25 @@ export class GatewayProcess {
       stdout: "null",
       stderr: "piped",
       env: { NO_COLOR: "1" },
+      detached: true, // Ctrl-C is for us: the gateway is told by us, once, and ends in order
     }).spawn();
     const listening = Promise.withResolvers<number>();
     const logging = follow(child.stderr, logFile, (port) => listening.resolve(port));
-    logging.then((last) => listening.reject(new Error(`the gateway did not start: ${last}`)));
-    const port = await listening.promise;
-    return new GatewayProcess(child, port, logging.then(() => {}));
+    logging.then(
+      (last) => listening.reject(new Error(`the gateway did not start: ${last}`)),
+      (cause) => listening.reject(cause),
+    );
+    const timer = setTimeout(() => kill(child, "SIGKILL"), START_TIMEOUT_MS);
+    try {
+      const port = await listening.promise;
+      return new GatewayProcess(child, port, logging.then(() => {}));
+    } catch (cause) {
+      kill(child, "SIGKILL");
+      await child.status;
+      throw cause;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Resolves when it has ended, whoever ended it. */
@@ -41,16 +60,21 @@ export class GatewayProcess {
     return this.#child.status;
   }
 
-  /** Ends it as Kubernetes does. */
-  async stop(): Promise<Deno.CommandStatus> {
-    try {
-      this.#child.kill("SIGTERM");
-    } catch {
-      // It has ended.
-    }
-    const status = await this.#child.status;
+  /** Ends it as Kubernetes does: asks, waits a while, then insists. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    kill(this.#child, "SIGTERM");
+    const timer = setTimeout(() => kill(this.#child, "SIGKILL"), STOP_TIMEOUT_MS);
+    await this.#child.status;
+    clearTimeout(timer);
     await this.#logging;
-    return status;
+  }
+}
+
+function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch {
+    // It has ended.
   }
 }
 

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { V1Container, V1Node, V1Pod } from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
 import type { Binding, Policy, PolicyRule, Role, Subject } from "./rbac/evaluate.ts";
@@ -12,6 +12,8 @@ export interface ClusterState {
   pods: readonly ServedPod[];
   node: V1Node;
   namespaces: readonly string[];
+  /** RFC 3339. */
+  startedAt: string;
   /** Tokens and whom they belong to. */
   users: ReadonlyMap<string, Requester>;
 }
@@ -25,13 +27,21 @@ export interface Requester {
 /** The gateway's identity. */
 export const GATEWAY_USER = "system:serviceaccount:postern-system:postern";
 
+/** The node, and the identity of its kubelet. */
+export const NODE_NAME = "demo-node";
+export const NODE_USER = `system:node:${NODE_NAME}`;
+
 /** A context of the demo's kubeconfig. */
 export const PEOPLE = ["alice", "bob", "root"] as const;
 
-/** Where the kubelet listens. */
-export interface NodeAddress {
-  host: string;
-  port: number;
+/** What is known only once things run. */
+export interface ClusterFacts {
+  /** Where the kubelet listens. */
+  kubelet: { host: string; port: number };
+  /** Where the HTTP server of the pod `web` listens, which shares this machine's network. */
+  webPort: number;
+  /** See {@linkcode createUsers}. */
+  users: ReadonlyMap<string, Requester>;
 }
 
 /** A document of the manifest, as far as it is read. */
@@ -43,16 +53,8 @@ interface Document {
   roleRef?: Binding["roleRef"];
 }
 
-/**
- * Makes the cluster out of its manifest: adds what a real one would have added (UIDs, statuses, a node).
- *
- * @param users see {@linkcode createUsers}
- */
-export async function readCluster(
-  manifest: URL,
-  kubelet: NodeAddress,
-  users: ReadonlyMap<string, Requester>,
-): Promise<ClusterState> {
+/** Makes the cluster out of its manifest: adds what a real one would have added (UIDs, statuses, a node). */
+export async function readCluster(manifest: URL, facts: ClusterFacts): Promise<ClusterState> {
   const text = await Deno.readTextFile(manifest);
   const documents = parseAllDocuments(text).map((document) => document.toJS() as Document & V1Pod);
   const of = (...kinds: string[]) => documents.filter(({ kind }) => kinds.includes(kind));
@@ -68,25 +70,28 @@ export async function readCluster(
       roleRef: roleRef!,
     };
   });
+  const pods = of("Pod").map((pod, index) => complete(pod, index, facts.webPort, startedAt));
   return {
     policy: { roles, bindings },
-    pods: of("Pod").map((pod, index) => complete(pod, index, startedAt)),
-    node: makeNode(kubelet, startedAt),
-    namespaces: ["default", "kube-system", "postern-system"],
-    users,
+    pods: pods.sort((one, other) => one.metadata.name < other.metadata.name ? -1 : 1),
+    node: makeNode(facts.kubelet, startedAt),
+    namespaces: ["default", "kube-node-lease", "kube-public", "kube-system", "postern-system"],
+    startedAt,
+    users: facts.users,
   };
 }
 
 /** New tokens for everyone. They live as long as the demo. */
 export function createUsers(): Map<string, Requester> {
-  const person = (username: string): Requester => ({
-    username,
-    uid: randomUUID(),
-    groups: ["system:authenticated"],
-  });
-  const users = new Map<string, Requester>(PEOPLE.map((name) => [newToken(), person(name)]));
-  const groups = ["system:serviceaccounts", "system:serviceaccounts:postern-system", "system:authenticated"];
-  return users.set(newToken(), { username: GATEWAY_USER, uid: randomUUID(), groups });
+  const accounts = ["system:serviceaccounts", "system:serviceaccounts:postern-system"];
+  const identities: [username: string, groups: string[]][] = [
+    ...PEOPLE.map((name): [string, string[]] => [name, []]),
+    [GATEWAY_USER, accounts],
+    [NODE_USER, ["system:nodes"]],
+  ];
+  return new Map(identities.map(([username, groups]) => {
+    return [newToken(), { username, uid: randomUUID(), groups: [...groups, "system:authenticated"] }];
+  }));
 }
 
 /** The token of a user. */
@@ -100,10 +105,13 @@ function newToken(): string {
 }
 
 /** The pod with what scheduler and kubelet would have added. */
-function complete(pod: V1Pod, index: number, startedAt: string): ServedPod {
+function complete(pod: V1Pod, index: number, webPort: number, startedAt: string): ServedPod {
   const { name = "", namespace = "default" } = pod.metadata ?? {};
-  const init = pod.spec?.initContainers ?? [];
+  const init = (pod.spec?.initContainers ?? []).map((container) => withPort(container, webPort));
+  const containers = (pod.spec?.containers ?? []).map((container) => withPort(container, webPort));
   const isWaiting = init.length > 0;
+  const ip = `10.244.0.${index + 2}`;
+  const started = { running: { startedAt } };
   const served = {
     apiVersion: "v1",
     kind: "Pod",
@@ -115,57 +123,135 @@ function complete(pod: V1Pod, index: number, startedAt: string): ServedPod {
       resourceVersion: "1",
       creationTimestamp: startedAt,
     },
-    spec: { ...pod.spec, nodeName: "demo-node", restartPolicy: "Always", serviceAccountName: "default" },
+    spec: {
+      ...(init.length > 0 && { initContainers: init }),
+      containers,
+      nodeName: NODE_NAME,
+      restartPolicy: "Always",
+      serviceAccountName: "default",
+      automountServiceAccountToken: false,
+    },
     status: {
       phase: isWaiting ? "Pending" : "Running",
       hostIP: "127.0.0.1",
-      podIP: `10.244.0.${index + 2}`,
+      podIP: ip,
+      podIPs: [{ ip }],
       startTime: startedAt,
       qosClass: "BestEffort",
-      conditions: ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map((type) => {
-        return {
-          type,
-          status: isWaiting && type !== "PodScheduled" ? "False" : "True",
-          lastTransitionTime: startedAt,
-        };
+      conditions: conditions(init, containers, startedAt),
+      ...(init.length > 0 && {
+        initContainerStatuses: init.map((container) => containerStatus(container, started, false)),
       }),
-      initContainerStatuses: init.map((container) =>
-        containerStatus(container, name, { running: { startedAt } }, false)
-      ),
-      containerStatuses: (pod.spec?.containers ?? []).map((container) => {
-        const state = isWaiting ? { waiting: { reason: "PodInitializing" } } : { running: { startedAt } };
-        return containerStatus(container, name, state, !isWaiting);
+      containerStatuses: containers.map((container) => {
+        return isWaiting
+          ? containerStatus(container, { waiting: { reason: "PodInitializing" } }, false)
+          : containerStatus(container, started, true);
       }),
     },
   };
   return served as unknown as ServedPod;
 }
 
-function containerStatus({ name, image }: V1Container, pod: string, state: object, ready: boolean): object {
+/** A port named `http` is the one that the demo's HTTP server found free; its container is told by `PORT`. */
+function withPort(container: V1Container, webPort: number): V1Container {
+  if (container.ports?.some(({ name }) => name === "http") !== true) return container;
+  const ports = container.ports.map((port) =>
+    port.name === "http" ? { ...port, containerPort: webPort } : port
+  );
+  return { ...container, ports, env: [...container.env ?? [], { name: "PORT", value: String(webPort) }] };
+}
+
+function conditions(
+  init: readonly V1Container[],
+  containers: readonly V1Container[],
+  startedAt: string,
+): object[] {
+  const names = (list: readonly V1Container[]) => list.map(({ name }) => name).join(" ");
+  const notInitialized = {
+    reason: "ContainersNotInitialized",
+    message: `containers with incomplete status: [${names(init)}]`,
+  };
+  const notReady = {
+    reason: "ContainersNotReady",
+    message: `containers with unready status: [${names(containers)}]`,
+  };
+  const isWaiting = init.length > 0;
+  const condition = (type: string, why: object | undefined) => {
+    return { type, status: why === undefined ? "True" : "False", lastTransitionTime: startedAt, ...why };
+  };
+  return [
+    condition("PodReadyToStartContainers", undefined),
+    condition("Initialized", isWaiting ? notInitialized : undefined),
+    condition("Ready", isWaiting ? notReady : undefined),
+    condition("ContainersReady", isWaiting ? notReady : undefined),
+    condition("PodScheduled", undefined),
+  ];
+}
+
+function containerStatus(
+  { name, image }: V1Container,
+  state: { running: object } | { waiting: object },
+  ready: boolean,
+): object {
+  const hasStarted = "running" in state;
   return {
     name,
     image,
-    imageID: `demo://${image}`,
-    containerID: `demo://${pod}/${name}`,
+    imageID: hasStarted ? `demo://${image}` : "",
+    ...(hasStarted && { containerID: `demo://${randomBytes(32).toString("hex")}` }),
     ready,
-    started: ready,
+    started: hasStarted,
     restartCount: 0,
     state,
     lastState: {},
   };
 }
 
-function makeNode({ host, port }: NodeAddress, startedAt: string): V1Node {
+function makeNode({ host, port }: ClusterFacts["kubelet"], startedAt: string): V1Node {
+  const { os, arch } = Deno.build;
+  const architecture = arch === "aarch64" ? "arm64" : "amd64";
+  const condition = (type: string, status: string, reason: string, message: string) => {
+    return { type, status, reason, message, lastHeartbeatTime: startedAt, lastTransitionTime: startedAt };
+  };
+  const { total } = Deno.systemMemoryInfo();
+  const capacity = {
+    cpu: String(navigator.hardwareConcurrency),
+    memory: `${Math.floor(total / 1024)}Ki`,
+    pods: "110",
+  };
   const node = {
     apiVersion: "v1",
     kind: "Node",
-    metadata: { name: "demo-node", uid: randomUUID(), resourceVersion: "1", creationTimestamp: startedAt },
+    metadata: {
+      name: NODE_NAME,
+      uid: randomUUID(),
+      resourceVersion: "1",
+      creationTimestamp: startedAt,
+      labels: {
+        "kubernetes.io/arch": architecture,
+        "kubernetes.io/hostname": NODE_NAME,
+        "kubernetes.io/os": os,
+      },
+    },
     spec: {},
     status: {
-      addresses: [{ type: "InternalIP", address: host }, { type: "Hostname", address: "demo-node" }],
+      capacity,
+      allocatable: capacity,
+      addresses: [{ type: "InternalIP", address: host }, { type: "Hostname", address: NODE_NAME }],
       daemonEndpoints: { kubeletEndpoint: { Port: port } },
-      conditions: [{ type: "Ready", status: "True", reason: "KubeletReady", lastTransitionTime: startedAt }],
-      nodeInfo: { kubeletVersion: VERSION.gitVersion, operatingSystem: "linux", architecture: "amd64" },
+      conditions: [condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")],
+      nodeInfo: {
+        kubeletVersion: VERSION.gitVersion,
+        operatingSystem: os,
+        architecture,
+        osImage: "this machine",
+        kernelVersion: Deno.osRelease(),
+        containerRuntimeVersion: "demo://1",
+        machineID: "",
+        systemUUID: "",
+        bootID: "",
+        kubeProxyVersion: "",
+      },
     },
   };
   return node as unknown as V1Node;

@@ -1,7 +1,7 @@
 /** What the container `web` of the demo runs: an HTTP server that says hello, and writes down who asked. */
 const server = Deno.serve({
   hostname: "127.0.0.1",
-  port: Number(Deno.args[0] ?? 0),
+  port: 0,
   onListen: ({ port }) => write(`listening on port ${port}`),
 }, (request) => {
   write(`${request.method} ${new URL(request.url).pathname}`);
@@ -9,7 +9,9 @@ const server = Deno.serve({
 });
 
 function write(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${new Date().toISOString()} ${line}\n`));
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 }
 
-await server.finished;
+// Stdin ends when whoever started this is gone.
+for await (const _ of Deno.stdin.readable);
+await server.shutdown();

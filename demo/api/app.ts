@@ -1,211 +1,129 @@
-import { type Context, Hono } from "hono";
-import type { V1SubjectAccessReview, V1TokenReview } from "@kubernetes/client-node";
-import { forbidden } from "../../authz/authorize.ts";
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { ZodError } from "zod";
 import { Refusal, toStatus } from "../../kube/status.ts";
-import type { ClusterState, Requester, ServedPod } from "../manifest.ts";
-import { evaluate, type Request as AccessRequest } from "../rbac/evaluate.ts";
+import type { ClusterState, Requester } from "../manifest.ts";
+import { authenticate, authorize } from "./authenticate.ts";
 import { DISCOVERY } from "./discovery.ts";
-import { child, readEnvelope, textOf } from "./protobuf.ts";
-import { namespaceTable, nodeTable, podTable } from "./table.ts";
+import { answerLog, type FindLog } from "./log.ts";
+import { answerList, answerOne, answerWatch, collections } from "./objects.ts";
+import { isWatch, requestInfo } from "./request_info.ts";
+import {
+  reviewSelf,
+  reviewSelfAccess,
+  reviewSelfRules,
+  reviewSubjectAccess,
+  reviewToken,
+} from "./reviews.ts";
 
-interface Variables {
-  user: Requester;
+interface Env {
+  Variables: { user: Requester };
 }
-type ApiContext = Context<{ Variables: Variables }>;
 
-/** What a container has printed since it was started, as text. */
-export type ReadLog = (pod: ServedPod, container: string) => string;
+/** Reviews are small; a larger body is refused, in bytes. */
+const MAX_BODY_BYTES = 1 << 20;
+
+/** What the API serves, beside the state of its cluster. */
+export interface ApiOptions {
+  findLog: FindLog;
+  /** Aborted when the API server ends: watches and followed logs end with it. */
+  ended: AbortSignal;
+}
 
 /**
  * The API of the embedded cluster: what kubectl needs to find its way (discovery, namespaces, pods, nodes, logs) and
  * what the gateway asks (TokenReview, SubjectAccessReview). Every request is authenticated by its token and decided by the
- * rules of the manifest, in the words of a real API server.
+ * rules of the manifest before anything else is looked at, and refused in the words of a real API server.
  */
-export function createApi(state: ClusterState, readLog: ReadLog): Hono<{ Variables: Variables }> {
-  const app = new Hono<{ Variables: Variables }>();
-  app.onError((error, c) => {
-    const status = toStatus(error);
-    return c.json(status, (status.code ?? 500) as 500);
+export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): Hono<Env> {
+  const app = new Hono<Env>();
+  const served = collections(state);
+
+  app.onError((thrown) => {
+    const status = toStatus(thrown instanceof ZodError ? unrecognized(thrown) : thrown);
+    return Response.json(status, { status: status.code ?? 500 });
   });
-  app.notFound((c) =>
-    c.json(toStatus(new Refusal("NotFound", "the server could not find the requested resource")), 404)
-  );
+  app.notFound((c) => {
+    const isKnown = isServed(c.req.path, Object.keys(served));
+    throw isKnown
+      ? new Refusal("MethodNotAllowed", "the server does not allow this method on the requested resource")
+      : new Refusal("NotFound", "the server could not find the requested resource");
+  });
 
   app.use(async (c, next) => {
-    const token = /^Bearer (.+)$/i.exec(c.req.header("Authorization") ?? "")?.[1] ?? "";
-    const user = state.users.get(token);
-    if (user === undefined) throw new Refusal("Unauthorized", "Unauthorized");
+    const user = authenticate(c.req.raw.headers, state.users, state.policy);
+    authorize(state.policy, user, readInfo(c.req.raw));
     c.set("user", user);
     await next();
   });
-
-  const require = (c: ApiContext, request: AccessRequest) => {
-    const user = c.get("user");
-    if (evaluate(state.policy, user, request) !== undefined) return;
-    if ("path" in request) {
-      throw new Refusal(
-        "Forbidden",
-        `forbidden: User "${user.username}" cannot ${request.verb} path "${request.path}"`,
-      );
-    }
-    const { verb, group, resource, subresource, namespace, name } = request;
-    throw forbidden({ ...user, extra: {} }, {
-      verb,
-      group,
-      resource,
-      ...(subresource !== undefined && { subresource }),
-      ...(namespace !== undefined && { namespace }),
-      ...(name !== undefined && { name }),
-    }, "");
-  };
-
-  for (const [path, document] of Object.entries(DISCOVERY)) {
-    app.get(path, (c) => {
-      require(c, { verb: "get", path });
-      return c.json(document as object);
-    });
-  }
-  app.get("/healthz", (c) => c.text("ok"));
-
-  const lists = {
-    pods: {
-      kind: "Pod",
-      of: (namespace?: string) =>
-        state.pods.filter((pod) => !namespace || pod.metadata.namespace === namespace),
-      table: podTable,
+  app.use(bodyLimit({
+    maxSize: MAX_BODY_BYTES,
+    onError: () => {
+      throw new Refusal("RequestEntityTooLarge", `the request is larger than ${MAX_BODY_BYTES} bytes`);
     },
-    nodes: { kind: "Node", of: () => [state.node], table: nodeTable },
-    namespaces: { kind: "Namespace", of: () => state.namespaces.map(namespaceObject), table: namespaceTable },
-  };
-  type Kind = keyof typeof lists;
+  }));
 
-  const list = (resource: Kind) => (c: ApiContext) => {
-    const namespace = c.req.param("namespace");
-    const isWatch = ["1", "true"].includes(c.req.query("watch") ?? "");
-    require(c, { verb: isWatch ? "watch" : "list", group: "", resource, namespace });
-    const name = /^metadata\.name=(.+)$/.exec(c.req.query("fieldSelector") ?? "")?.[1];
-    const items = lists[resource].of(namespace).filter(({ metadata }) => !name || metadata?.name === name);
-    const asTable = c.req.header("Accept")?.includes("as=Table") ?? false;
-    const render = lists[resource].table as (items: readonly object[]) => object;
-    if (isWatch) {
-      return watch(
-        c.req.query("resourceVersion") ? [] : items.map((item) => asTable ? render([item]) : item),
-        c.req.raw.signal,
-      );
+  for (const [path, document] of Object.entries(DISCOVERY)) app.get(path, () => Response.json(document));
+  for (const path of ["/healthz", "/livez", "/readyz"]) app.get(path, (c) => c.text("ok"));
+
+  for (const [resource, collection] of Object.entries(served)) {
+    const list = (request: Request, namespace?: string) => {
+      return isWatch(new URL(request.url).searchParams)
+        ? answerWatch(collection, request, namespace, ended)
+        : answerList(collection, request, namespace);
+    };
+    const one = (request: Request, name: string, namespace?: string) => {
+      const found = answerOne(collection, request, namespace, name);
+      if (found === undefined) throw notFound(resource, name);
+      return found;
+    };
+    app.get(`/api/v1/${resource}`, (c) => list(c.req.raw));
+    if (resource !== "pods") app.get(`/api/v1/${resource}/:name`, (c) => one(c.req.raw, c.req.param("name")));
+    else {
+      const base = `/api/v1/namespaces/:namespace/${resource}` as const;
+      app.get(base, (c) => list(c.req.raw, c.req.param("namespace")));
+      app.get(`${base}/:name`, (c) => one(c.req.raw, c.req.param("name"), c.req.param("namespace")));
     }
-    if (asTable) return c.json(render(items));
-    return c.json({
-      kind: `${lists[resource].kind}List`,
-      apiVersion: "v1",
-      metadata: { resourceVersion: "1" },
-      items,
-    });
-  };
-  const one = (resource: Kind) => (c: ApiContext) => {
-    const { namespace, name = "" } = c.req.param();
-    require(c, { verb: "get", group: "", resource, namespace, name });
-    const found = lists[resource].of(namespace).find(({ metadata }) => metadata?.name === name);
-    if (found === undefined) throw notFound(resource, name);
-    const asTable = c.req.header("Accept")?.includes("as=Table") ?? false;
-    return c.json(asTable ? (lists[resource].table as (items: readonly object[]) => object)([found]) : found);
-  };
-  app.get("/api/v1/pods", list("pods"));
-  app.get("/api/v1/namespaces/:namespace/pods", list("pods"));
-  app.get("/api/v1/namespaces/:namespace/pods/:name", one("pods"));
-  app.get("/api/v1/nodes", list("nodes"));
-  app.get("/api/v1/nodes/:name", one("nodes"));
-  app.get("/api/v1/namespaces", list("namespaces"));
-  app.get("/api/v1/namespaces/:name", one("namespaces"));
+  }
   app.get("/api/v1/namespaces/:namespace/pods/:name/log", (c) => {
     const { namespace, name } = c.req.param();
-    require(c, { verb: "get", group: "", resource: "pods", subresource: "log", namespace, name });
     const pod = state.pods.find(({ metadata }) => metadata.name === name && metadata.namespace === namespace);
     if (pod === undefined) throw notFound("pods", name);
-    return c.text(readLog(pod, c.req.query("container") ?? pod.spec?.containers[0]?.name ?? ""));
+    return answerLog(pod, new URL(c.req.url).searchParams, findLog, ended);
   });
 
-  app.post("/apis/authentication.k8s.io/v1/tokenreviews", async (c) => {
-    require(c, { verb: "create", group: "authentication.k8s.io", resource: "tokenreviews" });
-    const review: V1TokenReview = await c.req.json();
-    const user = state.users.get(review.spec?.token ?? "");
-    const status = user === undefined ? { authenticated: false, user: {} } : { authenticated: true, user };
-    return c.json({ ...review, spec: {}, status }, 201);
-  });
-  app.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", (c) => {
-    require(c, { verb: "create", group: "authentication.k8s.io", resource: "selfsubjectreviews" });
-    const kind = { kind: "SelfSubjectReview", apiVersion: "authentication.k8s.io/v1" };
-    return c.json({ ...kind, metadata: {}, status: { userInfo: c.get("user") } }, 201);
-  });
-  const decide = (
-    c: ApiContext,
-    review: V1SubjectAccessReview,
-    requester: Pick<Requester, "username" | "groups">,
-  ) => {
-    const request = accessRequest(review);
-    const reason = request && evaluate(state.policy, requester, request);
-    return c.json({ ...review, status: { allowed: reason !== undefined, ...(reason && { reason }) } }, 201);
-  };
-  app.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", async (c) => {
-    require(c, { verb: "create", group: "authorization.k8s.io", resource: "subjectaccessreviews" });
-    const review: V1SubjectAccessReview = await c.req.json();
-    return decide(c, review, { username: review.spec.user ?? "", groups: review.spec.groups ?? [] });
-  });
-  app.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", async (c) => {
-    require(c, { verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews" });
-    return decide(c, await readSelfReview(c), c.get("user"));
-  });
+  const [authentication, authorization] = ["/apis/authentication.k8s.io/v1", "/apis/authorization.k8s.io/v1"];
+  app.post(`${authentication}/tokenreviews`, (c) => reviewToken(c.req.raw, state));
+  app.post(`${authentication}/selfsubjectreviews`, (c) => reviewSelf(c.get("user")));
+  app.post(`${authorization}/subjectaccessreviews`, (c) => reviewSubjectAccess(c.req.raw, state));
+  app.post(
+    `${authorization}/selfsubjectaccessreviews`,
+    (c) => reviewSelfAccess(c.req.raw, state, c.get("user")),
+  );
+  app.post(
+    `${authorization}/selfsubjectrulesreviews`,
+    (c) => reviewSelfRules(c.req.raw, state, c.get("user")),
+  );
   return app;
 }
 
-/** The review that kubectl sends for its own user, in either encoding. */
-async function readSelfReview(c: ApiContext): Promise<V1SubjectAccessReview> {
-  if (!c.req.header("Content-Type")?.includes("protobuf")) return await c.req.json();
-  const spec = child(readEnvelope(new Uint8Array(await c.req.arrayBuffer())), 2) ?? new Map();
-  const [resource, url] = [child(spec, 1), child(spec, 2)];
-  const [namespace, verb, group, , type, subresource, name] = [1, 2, 3, 4, 5, 6, 7].map((number) => {
-    return resource && textOf(resource, number) || undefined;
-  });
-  const attributes = url
-    ? { nonResourceAttributes: { path: textOf(url, 1), verb: textOf(url, 2) } }
-    : { resourceAttributes: { namespace, verb, group, resource: type, subresource, name } };
-  return {
-    kind: "SelfSubjectAccessReview",
-    apiVersion: "authorization.k8s.io/v1",
-    metadata: {},
-    spec: attributes,
-  } as V1SubjectAccessReview;
-}
-
-/** What a review asks; `undefined` where it asks nothing. */
-function accessRequest({ spec }: V1SubjectAccessReview): AccessRequest | undefined {
-  const { resourceAttributes: resource, nonResourceAttributes: url } = spec;
-  if (resource !== undefined) {
-    return {
-      verb: resource.verb ?? "",
-      group: resource.group ?? "",
-      resource: resource.resource ?? "",
-      subresource: resource.subresource,
-      namespace: resource.namespace,
-      name: resource.name,
-    };
+function readInfo(request: Request) {
+  try {
+    return requestInfo(request.method, new URL(request.url));
+  } catch (cause) {
+    throw new Refusal("BadRequest", "the path of the request cannot be read", { cause });
   }
-  return url && { verb: url.verb ?? "", path: url.path ?? "" };
 }
 
-/** Nothing changes here: a watch tells what there is, and stays silent until its client goes. */
-function watch(objects: readonly object[], gone: AbortSignal): Response {
-  const lines = objects.map((object) => `${JSON.stringify({ type: "ADDED", object })}\n`).join("");
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      controller.enqueue(new TextEncoder().encode(lines));
-      gone.addEventListener("abort", () => controller.error(gone.reason), { once: true });
-    },
-  });
-  return new Response(body, { headers: { "Content-Type": "application/json" } });
+function unrecognized(cause: ZodError): Refusal {
+  return new Refusal("BadRequest", "the object provided is unrecognized", { cause });
 }
 
-function namespaceObject(name: string) {
-  return { apiVersion: "v1", kind: "Namespace", metadata: { name, uid: name }, status: { phase: "Active" } };
+/** Whether a path is served, with another method perhaps. */
+function isServed(path: string, resources: readonly string[]): boolean {
+  const info = requestInfo("GET", new URL(path, "https://api"));
+  if ("path" in info) return Object.hasOwn(DISCOVERY, info.path);
+  return info.group === "" && info.subresource === undefined && resources.includes(info.resource);
 }
 
 function notFound(kind: string, name: string): Refusal {

@@ -19,7 +19,7 @@ const CORE: readonly Resource[] = [
     singularName: "namespace",
     kind: "Namespace",
     namespaced: false,
-    verbs: ["get", "list"],
+    verbs: READ,
     shortNames: ["ns"],
   },
   { name: "nodes", singularName: "node", kind: "Node", namespaced: false, verbs: READ, shortNames: ["no"] },
@@ -36,8 +36,8 @@ const CORE: readonly Resource[] = [
 ];
 
 /** Resources that are only asked, never kept. */
-const review = (name: string, kind: string, namespaced = false): Resource => {
-  return { name, singularName: kind.toLowerCase(), kind, namespaced, verbs: ["create"] };
+const review = (name: string, kind: string): Resource => {
+  return { name, singularName: kind.toLowerCase(), kind, namespaced: false, verbs: ["create"] };
 };
 
 const GROUPS: Readonly<Record<string, readonly Resource[]>> = {
@@ -47,6 +47,7 @@ const GROUPS: Readonly<Record<string, readonly Resource[]>> = {
   ],
   "authorization.k8s.io": [
     review("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    review("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     review("subjectaccessreviews", "SubjectAccessReview"),
   ],
 };

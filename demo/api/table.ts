@@ -1,59 +1,145 @@
 import type { V1ContainerStatus, V1Node } from "@kubernetes/client-node";
 import type { ServedPod } from "../manifest.ts";
 
+/** An object that a table shows. */
+interface Named {
+  metadata?: { name?: string; creationTimestamp?: unknown };
+}
+
+/** A column: its name, what it holds, and whether only `-o wide` shows it. */
+interface Column<T> {
+  name: string;
+  cell(object: T): string;
+  wide?: true;
+}
+
+/** How much of each object a table's rows carry. */
+export type IncludedObject = "None" | "Metadata" | "Object";
+
 /** What `kubectl get` prints: a `meta.k8s.io/v1` Table, which the server fills. */
-export function podTable(pods: readonly ServedPod[]): object {
-  return table(["Name", "Ready", "Status", "Restarts", "Age"], pods, (pod) => {
-    const containers = pod.status?.containerStatuses ?? [];
-    const ready = `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
-    return [pod.metadata.name, ready, status(pod), 0, age(pod)];
-  });
+export interface Table {
+  kind: "Table";
+  apiVersion: "meta.k8s.io/v1";
+  metadata: { resourceVersion: string };
+  columnDefinitions: object[];
+  rows: { cells: string[]; object: object | null }[];
 }
 
-export function nodeTable(nodes: readonly V1Node[]): object {
-  return table(["Name", "Status", "Roles", "Age", "Version"], nodes, (node) => {
-    return [node.metadata?.name, "Ready", "<none>", age(node), node.status?.nodeInfo?.kubeletVersion];
-  });
+const NONE = "<none>";
+
+const POD_COLUMNS: readonly Column<ServedPod>[] = [
+  { name: "Name", cell: ({ metadata }) => metadata.name },
+  { name: "Ready", cell: readiness },
+  { name: "Status", cell: podStatus },
+  { name: "Restarts", cell: ({ status }) => String(restarts(status?.containerStatuses)) },
+  { name: "Age", cell: age },
+  { name: "IP", cell: ({ status }) => status?.podIP ?? NONE, wide: true },
+  { name: "Node", cell: ({ spec }) => spec?.nodeName ?? NONE, wide: true },
+  { name: "Nominated Node", cell: () => NONE, wide: true },
+  { name: "Readiness Gates", cell: () => NONE, wide: true },
+];
+
+const NODE_COLUMNS: readonly Column<V1Node>[] = [
+  { name: "Name", cell: ({ metadata }) => metadata?.name ?? "" },
+  { name: "Status", cell: () => "Ready" },
+  { name: "Roles", cell: () => NONE },
+  { name: "Age", cell: age },
+  { name: "Version", cell: ({ status }) => status?.nodeInfo?.kubeletVersion ?? "" },
+  { name: "Internal-IP", cell: (node) => addressOf(node, "InternalIP"), wide: true },
+  { name: "External-IP", cell: (node) => addressOf(node, "ExternalIP"), wide: true },
+  { name: "OS-Image", cell: ({ status }) => status?.nodeInfo?.osImage ?? "", wide: true },
+  { name: "Kernel-Version", cell: ({ status }) => status?.nodeInfo?.kernelVersion ?? "", wide: true },
+  {
+    name: "Container-Runtime",
+    cell: ({ status }) => status?.nodeInfo?.containerRuntimeVersion ?? "",
+    wide: true,
+  },
+];
+
+const NAMESPACE_COLUMNS: readonly Column<Named>[] = [
+  { name: "Name", cell: ({ metadata }) => metadata?.name ?? "" },
+  { name: "Status", cell: () => "Active" },
+  { name: "Age", cell: age },
+];
+
+export function podTable(pods: readonly ServedPod[], included: IncludedObject): Table {
+  return table(POD_COLUMNS, pods, included);
 }
 
-export function namespaceTable(namespaces: readonly { metadata: { name: string } }[]): object {
-  return table(["Name", "Status"], namespaces, ({ metadata }) => [metadata.name, "Active"]);
+export function nodeTable(nodes: readonly V1Node[], included: IncludedObject): Table {
+  return table(NODE_COLUMNS, nodes, included);
 }
 
-function table<T extends object>(
-  columns: readonly string[],
+export function namespaceTable(namespaces: readonly Named[], included: IncludedObject): Table {
+  return table(NAMESPACE_COLUMNS, namespaces, included);
+}
+
+function table<T extends Named>(
+  columns: readonly Column<T>[],
   objects: readonly T[],
-  cells: (object: T) => unknown[],
-) {
+  included: IncludedObject,
+): Table {
   return {
     kind: "Table",
     apiVersion: "meta.k8s.io/v1",
     metadata: { resourceVersion: "1" },
-    columnDefinitions: columns.map((name) => {
-      return {
-        name,
-        type: name === "Restarts" ? "integer" : "string",
-        format: name === "Name" ? "name" : "",
-        priority: 0,
-      };
+    columnDefinitions: columns.map(({ name, wide }) => {
+      const format = name === "Name" ? "name" : "";
+      return { name, type: "string", format, description: "", priority: wide === undefined ? 0 : 1 };
     }),
-    rows: objects.map((object) => ({ cells: cells(object), object })),
+    rows: objects.map((object) => {
+      return { cells: columns.map(({ cell }) => cell(object)), object: include(object, included) };
+    }),
   };
 }
 
-function status({ status }: ServedPod): string {
-  const init: readonly V1ContainerStatus[] = status?.initContainerStatuses ?? [];
-  return init.length > 0 ? `Init:0/${init.length}` : status?.phase ?? "Unknown";
+function include(object: Named, included: IncludedObject): object | null {
+  switch (included) {
+    case "None":
+      return null;
+    case "Metadata": {
+      const { metadata } = object;
+      return { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata };
+    }
+    case "Object":
+      return object;
+  }
 }
 
-function age({ metadata }: { metadata?: { creationTimestamp?: unknown } }): string {
-  const seconds = Math.max(
-    0,
-    Math.round((Date.now() - Date.parse(String(metadata?.creationTimestamp))) / 1000),
-  );
-  return seconds < 120
-    ? `${seconds}s`
-    : seconds < 7200
-    ? `${Math.floor(seconds / 60)}m`
-    : `${Math.floor(seconds / 3600)}h`;
+function readiness({ status }: ServedPod): string {
+  const containers = status?.containerStatuses ?? [];
+  return `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
+}
+
+/** @see k8s.io/kubernetes pkg/printers/internalversion/printers.go, printPod */
+function podStatus({ status }: ServedPod): string {
+  const init = status?.initContainerStatuses ?? [];
+  const done = init.filter(({ state }) => state?.terminated?.exitCode === 0).length;
+  return done < init.length ? `Init:${done}/${init.length}` : status?.phase ?? "Unknown";
+}
+
+function restarts(containers: readonly V1ContainerStatus[] = []): number {
+  return containers.reduce((sum, { restartCount }) => sum + restartCount, 0);
+}
+
+function addressOf({ status }: V1Node, type: string): string {
+  return status?.addresses?.find((address) => address.type === type)?.address ?? NONE;
+}
+
+function age({ metadata }: Named): string {
+  return humanDuration(Date.now() - Date.parse(String(metadata?.creationTimestamp)));
+}
+
+/** A duration as kubectl's columns have it: the larger its unit, the less is told. @see k8s.io/apimachinery pkg/util/duration */
+export function humanDuration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.floor(minutes / 60);
+  const rest = (value: number, unit: string) => value === 0 ? "" : `${value}${unit}`;
+  if (seconds < 120) return `${seconds}s`;
+  if (minutes < 10) return `${minutes}m${rest(seconds % 60, "s")}`;
+  if (minutes < 180) return `${minutes}m`;
+  if (hours < 8) return `${hours}h${rest(minutes % 60, "m")}`;
+  if (hours < 48) return `${hours}h`;
+  return `${Math.floor(hours / 24)}d`;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import {
   execFailureDocument,
   exitCodeDocument,
@@ -12,6 +13,7 @@ import {
 } from "../../protocol/remote_command/mod.ts";
 import {
   type ControlFrame,
+  type DataFrame,
   dataFrame,
   dataHeader,
   type Frame,
@@ -20,11 +22,14 @@ import {
   RST_STATUS,
 } from "../../protocol/spdy/mod.ts";
 import type { ByteConnection } from "../../session/byte_connection.ts";
+import { endSession } from "./end_session.ts";
+import { Inbox } from "./inbox.ts";
 import { type Process, StartError, startProcess } from "./process.ts";
 
 /** What one exec asks for. */
 export interface ExecOptions extends RequestedStreams {
   argv: readonly string[];
+  /** The container's folder. */
   folder: string;
   env: Readonly<Record<string, string>>;
   protocol: StreamProtocol;
@@ -39,18 +44,26 @@ interface OpenStream {
   isEnded: boolean;
 }
 
+/** Stdin that the process has not read yet, in bytes; a client that sends more waits. */
+const MAX_HELD_STDIN_BYTES = 256 * 1024;
+
+/** A client whose stdin waits is not read from: it is written to so often, to learn whether it is still there. */
+const PROBE_MS = 5_000;
+
+/** How long the client may take to read the last words, in milliseconds, before the connection is closed over them. */
+const FAREWELL_MS = 2_000;
+
 /**
  * The kubelet's end of an exec: opens the streams that the client asks for, runs the command, tells how it ended.
  *
- * Ends as a real one does: output, its half-close, the status, a reset of what is left, GOAWAY. A client that goes away takes
- * the process with it.
+ * Ends as a real one does: output, its half-close, the status, a reset of what is left, GOAWAY. When it returns, by whatever way,
+ * the command and all that it started have ended.
  */
 export async function serveExec(connection: ByteConnection, options: ExecOptions): Promise<void> {
-  const session = new ExecServer(connection, options);
-  await session.run();
+  await new ExecSession(connection, options).run();
 }
 
-class ExecServer {
+class ExecSession {
   readonly #connection: ByteConnection;
   readonly #options: ExecOptions;
   readonly #decoder = new FrameDecoder();
@@ -58,8 +71,11 @@ class ExecServer {
   readonly #streams = new Map<number, OpenStream>();
   readonly #byName = new Map<string, OpenStream>();
   readonly #sizes = new ResizeDecoder();
+  readonly #stdin = new Inbox(MAX_HELD_STDIN_BYTES);
   readonly #allOpen = Promise.withResolvers<void>();
+  readonly #gone = Promise.withResolvers<void>();
   #process: Process | undefined;
+  #nextPingId = 2;
 
   constructor(connection: ByteConnection, options: ExecOptions) {
     this.#connection = connection;
@@ -68,38 +84,65 @@ class ExecServer {
 
   async run(): Promise<void> {
     const reading = this.#read().catch(() => {}).finally(() => {
-      this.#process?.kill();
-      this.#allOpen.reject(new Error("the client is gone"));
+      this.#gone.resolve();
+      this.#connection.close(); // nothing that is being written reaches anybody
     });
-    const timer = setTimeout(() => this.#connection.close(), this.#options.setupTimeoutMs);
+    const probe = setInterval(() => this.#probe(), PROBE_MS);
     try {
-      await this.#allOpen.promise;
-      clearTimeout(timer);
-      await this.#say(await this.#execute());
-    } catch {
-      // The client is gone; so is the process.
+      if (await this.#areStreamsOpen()) {
+        const serving = this.#serve().catch(() => {}); // the connection broke, which reading notices too
+        await Promise.race([serving, this.#gone.promise]);
+        await this.#endProcess();
+        await serving;
+        this.#stdin.discard();
+        await within(FAREWELL_MS, reading);
+      }
     } finally {
-      clearTimeout(timer);
-      this.#process?.kill();
+      clearInterval(probe);
+      this.#stdin.discard();
       this.#connection.close();
       await reading;
     }
   }
 
+  async #areStreamsOpen(): Promise<boolean> {
+    const open = this.#allOpen.promise.then(() => true);
+    const gone = this.#gone.promise.then(() => false);
+    return await within(this.#options.setupTimeoutMs, Promise.race([open, gone])) ?? false;
+  }
+
+  async #serve(): Promise<void> {
+    if (this.#options.protocol === "channel.k8s.io") await this.#forgetErrors();
+    await this.#say(await this.#execute());
+  }
+
   /** Runs the command and returns the status document. */
   async #execute(): Promise<Uint8Array> {
+    const { argv } = this.#options;
     try {
       this.#process = startProcess(this.#options);
     } catch (cause) {
-      if (cause instanceof StartError) return execFailureDocument(cause.message);
+      if (cause instanceof StartError) return execFailureDocument(runtimeError(cause.message));
       throw cause;
     }
     const { stdout, stderr, exitCode } = this.#process;
+    this.#applySize();
+    const feeding = this.#feed(this.#process);
     await Promise.all([this.#send("stdout", stdout), this.#send("stderr", stderr)]);
     const code = await exitCode;
+    this.#stdin.discard();
+    await feeding;
     return code === 0
       ? successDocument()
-      : exitCodeDocument(code, `error executing command, exit code ${code}`);
+      : exitCodeDocument(code, `error executing command [${argv.join(" ")}], exit code ${code}`);
+  }
+
+  async #feed(process: Process): Promise<void> {
+    for (;;) {
+      const bytes = await this.#stdin.take();
+      if (bytes === undefined) return await process.endInput();
+      await Promise.race([process.write(bytes), process.exitCode]);
+    }
   }
 
   async #send(name: string, output: AsyncIterable<Uint8Array>): Promise<void> {
@@ -107,9 +150,14 @@ class ExecServer {
     for await (const bytes of output) {
       if (stream !== undefined && !stream.isEnded) await this.#connection.write(dataFrame(stream.id, bytes));
     }
-    if (stream === undefined || stream.isEnded) return;
-    stream.isEnded = true;
-    await this.#connection.write(dataHeader(stream.id, 0, true));
+    if (stream !== undefined) await this.#halfClose(stream);
+  }
+
+  /** v1 has no way to tell how a command ended. */
+  async #forgetErrors(): Promise<void> {
+    const [error, stdin] = [this.#byName.get("error"), this.#byName.get("stdin")];
+    if (error !== undefined) await this.#reset(error);
+    if (stdin !== undefined) await this.#halfClose(stdin);
   }
 
   async #say(document: Uint8Array): Promise<void> {
@@ -120,12 +168,18 @@ class ExecServer {
     if (error !== undefined && !error.isEnded && words.length > 0) {
       await this.#connection.write(dataFrame(error.id, words));
     }
-    for (const stream of this.#streams.values()) {
-      if (!stream.isEnded) {
-        await this.#write({ type: "rst_stream", id: stream.id, status: RST_STATUS.CANCEL });
-      }
+    for (const name of ["stdout", "stderr"]) {
+      const stream = this.#byName.get(name);
+      if (stream !== undefined) await this.#halfClose(stream);
     }
+    for (const stream of this.#streams.values()) await this.#reset(stream);
     await this.#write({ type: "goaway", lastGoodId: Math.max(0, ...this.#streams.keys()), status: 0 });
+  }
+
+  async #endProcess(): Promise<void> {
+    if (this.#process === undefined) return;
+    await endSession(this.#process.pid);
+    await this.#process.exitCode;
   }
 
   async #read(): Promise<void> {
@@ -140,22 +194,38 @@ class ExecServer {
   }
 
   async #take(frame: Frame): Promise<void> {
-    if (frame.type === "syn_stream") return await this.#open(frame.id, frame.headers.get("streamtype") ?? "");
-    if (frame.type === "ping" && frame.id % 2 === 1) return await this.#write(frame);
-    if (frame.type === "rst_stream") {
-      const stream = this.#streams.get(frame.id);
-      if (stream !== undefined) stream.isEnded = true;
+    switch (frame.type) {
+      case "syn_stream":
+        return await this.#open(frame.id, frame.headers.get("streamtype") ?? "");
+      case "data":
+        return await this.#receive(frame);
+      case "ping":
+        return frame.id % 2 === 1 ? await this.#write(frame) : undefined;
+      case "rst_stream": {
+        const stream = this.#streams.get(frame.id);
+        if (stream === undefined) return;
+        stream.isEnded = true;
+        if (stream.name === "stdin") this.#stdin.end();
+      }
     }
-    if (frame.type !== "data") return;
-    const name = this.#streams.get(frame.id)?.name;
+  }
+
+  async #receive({ id, bytes, fin }: DataFrame): Promise<void> {
+    const name = this.#streams.get(id)?.name;
     if (name === "stdin") {
-      await this.#allOpen.promise;
-      if (frame.bytes.length > 0) await this.#process?.write(frame.bytes);
-      if (frame.fin) await this.#process?.endInput();
+      await this.#stdin.put(bytes);
+      if (fin) this.#stdin.end();
     } else if (name === "resize") {
-      await this.#allOpen.promise;
-      for (const { columns, rows } of this.#sizes.push(frame.bytes)) this.#process?.resize(columns, rows);
+      for (const size of this.#sizes.push(bytes)) this.#size = size;
+      this.#applySize();
     }
+  }
+
+  /** The last size that was told; it may come before there is a process. */
+  #size: { columns: number; rows: number } | undefined;
+
+  #applySize(): void {
+    if (this.#size !== undefined) this.#process?.resize(this.#size);
   }
 
   async #open(id: number, name: string): Promise<void> {
@@ -167,7 +237,43 @@ class ExecServer {
     if (expected.every((each) => this.#byName.has(each))) this.#allOpen.resolve();
   }
 
+  #probe(): void {
+    if (!this.#stdin.isFull) return;
+    this.#write({ type: "ping", id: this.#nextPingId }).catch(() => this.#gone.resolve());
+    this.#nextPingId += 2;
+  }
+
+  async #halfClose(stream: OpenStream): Promise<void> {
+    if (stream.isEnded) return;
+    stream.isEnded = true;
+    await this.#connection.write(dataHeader(stream.id, 0, true));
+  }
+
+  async #reset(stream: OpenStream): Promise<void> {
+    if (stream.isEnded) return;
+    stream.isEnded = true;
+    await this.#write({ type: "rst_stream", id: stream.id, status: RST_STATUS.CANCEL });
+  }
+
   async #write(frame: ControlFrame): Promise<void> {
     await this.#connection.write(this.#encoder.encode(frame));
+  }
+}
+
+/** What containerd says where runc cannot start a command. */
+function runtimeError(why: string): string {
+  const id = randomBytes(32).toString("hex");
+  return `failed to exec in container: failed to start exec "${id}": OCI runtime exec failed: exec failed: ` +
+    `unable to start container process: ${why}: unknown`;
+}
+
+/** The outcome of a promise; `undefined` where it takes longer. */
+async function within<T>(ms: number, outcome: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), ms);
+  try {
+    return await Promise.race([outcome, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }

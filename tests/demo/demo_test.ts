@@ -292,7 +292,7 @@ Deno.test({
       assert.equal(JSON.parse(pods.body).items.length, 4);
       assert.equal((await demo.request("bob", "GET", "/api/v1/namespaces/kube-system/pods")).status, 403);
       assert.match(
-        (await demo.request("bob", "GET", "/api/v1/namespaces/default/pods/web/log")).body,
+        (await demo.request("bob", "GET", "/api/v1/namespaces/default/pods/web/log?container=web")).body,
         /listening on port/,
       );
     });

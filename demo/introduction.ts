@@ -1,0 +1,44 @@
+/** What the introduction names. */
+export interface IntroductionOptions {
+  /** The gateway's URL. */
+  server: string;
+  /** Paths, as someone in the current folder would type them. */
+  kubeconfig: string;
+  auditLog: string;
+  hasKubectl: boolean;
+}
+
+/** What someone who never saw Postern needs to try it. */
+export function introduction({ server, kubeconfig, auditLog, hasKubectl }: IntroductionOptions): string {
+  const kubectl = `kubectl --kubeconfig ${quote(kubeconfig)}`;
+  const lines = [
+    "",
+    `Postern is listening on ${server}, in front of an embedded cluster of one node.`,
+    "",
+    "Paste into another terminal, in this folder:",
+    "",
+    `  ${kubectl} get pods`,
+    `  ${kubectl} --context alice exec -it shell -- sh`,
+    `  ${kubectl} --context alice exec privileged -- id    # refused, and says why`,
+    `  ${kubectl} --context root  exec privileged -- id    # a cluster-admin may`,
+    `  ${kubectl} --context bob   exec shell -- id         # may only read`,
+    "",
+    `Everything is written down in ${auditLog}:`,
+    "",
+    `  tail -f ${quote(auditLog)}`,
+    "",
+  ];
+  if (!hasKubectl) {
+    lines.push(
+      "There is no kubectl on this machine: install it from your system's packages or kubernetes.io/docs/tasks/tools.",
+      "",
+    );
+  }
+  lines.push("Commands run on this machine, as you, in a folder of their own each. Ctrl-C ends everything.");
+  return lines.join("\n");
+}
+
+/** A path that a shell reads as one word. */
+function quote(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}
