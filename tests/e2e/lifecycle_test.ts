@@ -12,7 +12,8 @@ import { SmallDisk } from "./support/small_disk.ts";
 import { TcpProxy } from "./support/tcp_proxy.ts";
 import { eventually, within } from "./support/wait.ts";
 
-const ENDLESS = "echo ready; while :; do echo more; sleep 0.05; done";
+/** Goes on for longer than any test waits; it ends by itself, because a container keeps what nobody reads any more. */
+const ENDLESS = "echo ready; for i in $(seq 400); do echo more; sleep 0.05; done";
 
 for (const client of CLIENTS) {
   withGateway(`SIGTERM ends a session that goes on, by ${client}, with a reason`, {
