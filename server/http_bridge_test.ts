@@ -516,13 +516,13 @@ const BROKEN = [
 ];
 for (const { name, length, start } of BROKEN) {
   Deno.test(`HttpBridge closes the connection without a proper end when a body ${name}`, suite, async () => {
+    let pulls = 0;
     const body = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        controller.enqueue(new TextEncoder().encode("partial"));
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        start(controller);
+      pull(controller) {
+        if (pulls++ > 0) start(controller);
+        else controller.enqueue(new TextEncoder().encode("partial"));
       },
-    });
+    }, { highWaterMark: 0 });
     const headers = length === undefined ? undefined : { "Content-Length": length };
     await using front = await TestFront.start(() => Promise.resolve(new Response(body, { headers })));
     const answer = await front.exchange(`GET / HTTP/1.1\r\n${HOST}\r\n`).catch(() => "");

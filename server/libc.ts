@@ -26,6 +26,7 @@ const AF_INET6 = 10;
 const SOL_SOCKET = 1;
 const SO_LINGER = 13;
 const SO_ACCEPTCONN = 30;
+const SO_ATTACH_REUSEPORT_CBPF = 51;
 const SHUT_RDWR = 2;
 
 /** Size of `sockaddr_storage`, which holds an address of any family, in bytes. */
@@ -44,6 +45,7 @@ export class Libc {
   readonly #address = new Uint8Array(ADDRESS_BYTES);
   readonly #length = new Uint32Array(1);
   readonly #int = new Int32Array(1);
+  readonly #preference = new ConstantFilter(1);
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
     this.#library = library;
@@ -107,6 +109,18 @@ export class Libc {
     return setsockopt(descriptor, level, name, bytes(this.#int), this.#int.byteLength) === 0;
   }
 
+  /**
+   * Has every new connection go to the second of two sockets that listen on a port together (SO_REUSEPORT). When the
+   * first one closes, the other becomes the first, there is no second, and it gets them all the same.
+   *
+   * @param descriptor any of the two
+   */
+  preferSecond(descriptor: number): boolean {
+    const { program } = this.#preference;
+    const { setsockopt } = this.#library.symbols;
+    return setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program, program.length) === 0;
+  }
+
   /** Ends a connection at once: the peer is told with a reset, and what is still to be sent is dropped. */
   abort(descriptor: number): boolean {
     const { setsockopt, shutdown } = this.#library.symbols;
@@ -121,6 +135,31 @@ export class Libc {
     const [family] = new Uint16Array(this.#address.buffer, 0, 1);
     if (family !== AF_INET && family !== AF_INET6) return undefined;
     return new DataView(this.#address.buffer).getUint16(2);
+  }
+}
+
+/**
+ * The smallest program of the classic packet filter: it returns one number.
+ *
+ *     struct sock_filter { u16 code; u8 jt; u8 jf; u32 k; }           the one instruction
+ *     struct sock_fprog { u16 length; (6 bytes) sock_filter *first; } in the byte order of the machine
+ *
+ * It must be made while FFI is permitted: the address of the instruction is asked for.
+ *
+ * @see linux/filter.h; socket(7), SO_ATTACH_REUSEPORT_CBPF
+ */
+class ConstantFilter {
+  readonly program = new Uint8Array(16);
+  /** Held here, because the program only points to it. */
+  readonly #instruction = new Uint8Array(8);
+
+  constructor(value: number) {
+    const BPF_RET = 6;
+    new Uint16Array(this.#instruction.buffer)[0] = BPF_RET;
+    new Uint32Array(this.#instruction.buffer)[1] = value;
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(this.#instruction));
+    new Uint16Array(this.program.buffer)[0] = 1;
+    new BigUint64Array(this.program.buffer)[1] = BigInt(address);
   }
 }
 

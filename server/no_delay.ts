@@ -40,6 +40,12 @@ export interface SocketTuner {
   /** Tunes an open connection, by its two addresses. @returns whether the socket was found and took them all */
   tuneConnection(connection: Addresses): boolean;
   /**
+   * Of two sockets that listen on one port, has all new connections go to the younger one.
+   *
+   * @returns whether it could be done
+   */
+  preferYounger(address: Deno.NetAddr): boolean;
+  /**
    * Ends connections at once. Deno's `close()` does not where a handshake or a write is under way: the socket stays
    * open until the peer goes on, so that clients which do nothing could pile up.
    */
@@ -60,9 +66,12 @@ export function openSocketTuner(): SocketTuner | undefined {
   Deno.permissions.revokeSync({ name: "ffi" });
   if (libc === undefined) return undefined;
   return {
-    tuneListener: ({ port }) =>
-      tune(libc, (descriptor) => libc.localPort(descriptor) === port && libc.isListening(descriptor)),
+    tuneListener: (address) => tune(libc, isListeningOn(libc, address)),
     tuneConnection: (connection) => tune(libc, isOneOf(libc, [connection])),
+    preferYounger(address) {
+      const descriptor = sockets(libc).find(isListeningOn(libc, address));
+      return descriptor !== undefined && libc.preferSecond(descriptor);
+    },
     abort(connections) {
       const isMeant = isOneOf(libc, connections);
       for (const descriptor of sockets(libc)) {
@@ -81,6 +90,10 @@ function tune(libc: Libc, matches: (descriptor: number) => boolean): boolean {
     isTuned = true;
   }
   return isTuned;
+}
+
+function isListeningOn(libc: Libc, { port }: Deno.NetAddr): (descriptor: number) => boolean {
+  return (descriptor) => libc.localPort(descriptor) === port && libc.isListening(descriptor);
 }
 
 /** Whether a descriptor is one of these connections. Ports alone could be those of two peers. */

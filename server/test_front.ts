@@ -26,13 +26,13 @@ export class TestFront implements AsyncDisposable {
   static async start(
     handler: Handler,
     limits: Partial<ServerLimits> = {},
-    certificate?: Leaf,
+    { certificate, isTuned = true }: { certificate?: Leaf; isTuned?: boolean } = {},
   ): Promise<TestFront> {
     const front = new TestFront(await Deno.makeTempDir({ prefix: "postern-front-" }));
     const tls = { certFile: front.path("tls.crt"), keyFile: front.path("tls.key"), reloadSeconds: 3600 };
     await front.writeCertificate(certificate ?? await issue(CA));
     front.server = await GatewayServer.listen({ address: "127.0.0.1", port: 0, tls, limits }, handler, {
-      tuner,
+      tuner: isTuned ? tuner : undefined,
       onBadRequest: (bad) => front.badRequests.push(bad),
       report: (message) => front.reports.push(message),
     });

@@ -46,8 +46,8 @@ interface Door {
  * Accepts TLS connections, and changes the certificate without ever closing the port.
  *
  * The platform fixes the certificate when it begins to listen. So for a new one a second socket is opened on the
- * same port (SO_REUSEPORT), both are accepted from for a moment, and then the old one is closed. Connections that
- * were accepted do not notice.
+ * same port (SO_REUSEPORT), who comes from then on is sent there, who was on the way to the old one is accepted for a
+ * moment longer, and then that is closed. Connections that were accepted do not notice.
  *
  * Beyond the bound on connections nobody is accepted: who comes then waits in the kernel's queue, which has a bound of
  * its own. To accept and close would be kinder, but Deno closes a connection only after its handshake.
@@ -61,7 +61,8 @@ export class TlsListener {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #pair: KeyPair;
   #door: Door;
-  #fading: Door[] = [];
+  /** The one with the certificate before, while it still takes in who was on the way to it. */
+  #oldDoor: Door | undefined;
   #lastFault = "";
   #isFull = false;
   /** Settled while there is room for another connection. */
@@ -101,7 +102,8 @@ export class TlsListener {
     try {
       const pair = await readKeyPair(this.#options.tls);
       if (pair.cert === this.#pair.cert && pair.key === this.#pair.key) return;
-      if (!this.#door.isOpen) return;
+      // One renewal at a time; the end of one looks for the next.
+      if (this.#oldDoor !== undefined || !this.#door.isOpen) return;
       this.#renew(pair);
       this.#lastFault = "";
       this.#hooks.report(`the certificate was renewed; the new one is valid until ${expiryOf(pair)}`);
@@ -115,7 +117,8 @@ export class TlsListener {
 
   /** Accepts nobody any more. Connections stay open; handshakes are given up. */
   stop(): void {
-    for (const door of [this.#door, ...this.#fading]) closeDoor(door);
+    closeDoor(this.#door);
+    if (this.#oldDoor !== undefined) closeDoor(this.#oldDoor);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     this.#room.resolve();
@@ -130,14 +133,16 @@ export class TlsListener {
   #renew(pair: KeyPair): void {
     const door = this.#openDoor(this.address.port, pair);
     this.#tune(door);
-    const old = this.#door;
+    // Without a tuner both get new clients, and the few that come to the old one as it closes are refused.
+    this.#options.tuner?.preferYounger(this.address);
+    const old = this.#oldDoor = this.#door;
     this.#door = door;
     this.#pair = pair;
-    this.#fading.push(old);
     const timer = setTimeout(() => {
-      closeDoor(old);
-      this.#fading = this.#fading.filter((other) => other !== old);
       this.#timers.delete(timer);
+      closeDoor(old);
+      this.#oldDoor = undefined;
+      void this.reload();
     }, OVERLAP_MS);
     this.#timers.add(timer);
   }
