@@ -1,0 +1,359 @@
+/** The embedded API by itself, without a socket: what it serves, to whom, and in which words it refuses. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createApi } from "../../demo/api/app.ts";
+import { ContainerLog } from "../../demo/kubelet/container_log.ts";
+import { createUsers, GATEWAY_USER, readCluster, tokenOf } from "../../demo/manifest.ts";
+
+const MANIFEST = new URL("../../demo/cluster.yaml", import.meta.url);
+const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+const users = createUsers();
+const state = await readCluster(MANIFEST, {
+  kubelet: { host: "127.0.0.1", port: 10250 },
+  webPort: 8123,
+  users,
+});
+const log = new ContainerLog();
+const ended = new AbortController();
+const app = createApi(state, { findLog: () => log, ended: ended.signal });
+
+interface Ask {
+  user?: string;
+  method?: string;
+  path: string;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array<ArrayBuffer>;
+}
+
+async function ask({ user = "alice", method = "GET", path, headers = {}, body }: Ask): Promise<Response> {
+  const authorization: Record<string, string> = user === ""
+    ? {}
+    : { Authorization: `Bearer ${tokenOf(users, user)}` };
+  return await app.request(path, {
+    method,
+    headers: { ...authorization, ...headers },
+    ...(body && { body }),
+  });
+}
+
+async function json(what: Ask) {
+  return await (await ask(what)).json();
+}
+
+async function create(path: string, spec: object, user = GATEWAY_USER) {
+  return await json({ user, method: "POST", path, body: JSON.stringify({ spec }) });
+}
+
+const REFUSALS: (Ask & { name: string; code: number; message: string })[] = [
+  { name: "no token", user: "", path: "/api", code: 401, message: "Unauthorized" },
+  {
+    name: "another's token",
+    user: "",
+    headers: { Authorization: "Bearer wrong" },
+    path: "/api",
+    code: 401,
+    message: "Unauthorized",
+  },
+  {
+    name: "another namespace",
+    path: "/api/v1/namespaces/kube-system/pods",
+    code: 403,
+    message:
+      'pods is forbidden: User "alice" cannot list resource "pods" in API group "" in the namespace "kube-system"',
+  },
+  {
+    name: "all namespaces, to who may read one",
+    path: "/api/v1/pods",
+    code: 403,
+    message:
+      'pods is forbidden: User "alice" cannot list resource "pods" in API group "" at the cluster scope',
+  },
+  {
+    name: "what is not served, to who may not do it: whether it exists is not told",
+    path: "/api/v1/namespaces/default/secrets/key",
+    code: 403,
+    message:
+      'secrets "key" is forbidden: User "alice" cannot get resource "secrets" in API group "" in the namespace "default"',
+  },
+  {
+    name: "what is not served",
+    user: "root",
+    path: "/api/v1/namespaces/default/secrets/key",
+    code: 404,
+    message: "the server could not find the requested resource",
+  },
+  {
+    name: "a pod that is not there",
+    path: "/api/v1/namespaces/default/pods/nosuch",
+    code: 404,
+    message: 'pods "nosuch" not found',
+  },
+  {
+    name: "a deletion",
+    user: "root",
+    method: "DELETE",
+    path: "/api/v1/namespaces/default/pods/web",
+    code: 405,
+    message: "the server does not allow this method on the requested resource",
+  },
+  {
+    name: "a path that is none of the API's",
+    path: "/metrics",
+    code: 403,
+    message: 'forbidden: User "alice" cannot get path "/metrics"',
+  },
+  {
+    name: "another's identity",
+    headers: { "Impersonate-User": "root" },
+    path: "/api/v1/namespaces/default/pods",
+    code: 403,
+    message:
+      'users "root" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope',
+  },
+  {
+    name: "a review without what it asks",
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    body: '{"spec":{}}',
+    code: 400,
+    message:
+      "spec.resourceAttributes: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+  },
+  {
+    name: "a review that is no JSON",
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    body: "{",
+    code: 400,
+    message: "the object provided is unrecognized",
+  },
+  {
+    name: "a review of the wrong shape",
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    body: '{"spec":{"resourceAttributes":7}}',
+    code: 400,
+    message: "the object provided is unrecognized",
+  },
+  {
+    name: "a review of others, to who is not asked",
+    method: "POST",
+    path: "/apis/authentication.k8s.io/v1/tokenreviews",
+    body: '{"spec":{"token":"x"}}',
+    code: 403,
+    message:
+      'tokenreviews.authentication.k8s.io is forbidden: User "alice" cannot create resource "tokenreviews" in API group "authentication.k8s.io" at the cluster scope',
+  },
+  {
+    name: "the log of a container that has not begun",
+    path: "/api/v1/namespaces/default/pods/init/log",
+    code: 400,
+    message: 'container "main" in pod "init" is waiting to start: PodInitializing',
+  },
+  {
+    name: "the log of two containers at once",
+    path: "/api/v1/namespaces/default/pods/web/log",
+    code: 400,
+    message: "a container name must be specified for pod web, choose one of: [web sidecar]",
+  },
+];
+for (const { name, code, message, ...what } of REFUSALS) {
+  Deno.test(`the API refuses ${name}`, async () => {
+    const answer = await ask(what);
+    const status = await answer.json();
+    assert.equal(answer.status, code);
+    assert.deepEqual([status.kind, status.code, status.message], ["Status", code, message]);
+  });
+}
+
+Deno.test("discovery leads to every resource that is served", async () => {
+  assert.deepEqual((await json({ path: "/api" })).versions, ["v1"]);
+  const { groups } = await json({ path: "/apis" });
+  const lists = ["/api/v1", ...groups.map(({ name }: { name: string }) => `/apis/${name}/v1`)];
+  const names: string[] = [];
+  for (const path of lists) {
+    const { kind, resources } = await json({ path });
+    assert.equal(kind, "APIResourceList");
+    names.push(...resources.map(({ name }: { name: string }) => name));
+  }
+  assert.deepEqual(names.sort(), [
+    "namespaces",
+    "nodes",
+    "pods",
+    "pods/log",
+    "selfsubjectaccessreviews",
+    "selfsubjectreviews",
+    "selfsubjectrulesreviews",
+    "subjectaccessreviews",
+    "tokenreviews",
+  ]);
+});
+
+Deno.test("pods stand in the order of their names, as a store keeps them", async () => {
+  const { kind, items } = await json({ path: "/api/v1/namespaces/default/pods" });
+  assert.equal(kind, "PodList");
+  assert.deepEqual(items.map(({ metadata }: { metadata: { name: string } }) => metadata.name), [
+    "init",
+    "privileged",
+    "shell",
+    "web",
+  ]);
+});
+
+Deno.test("pods are shown as kubectl prints them", async () => {
+  const table = await json({ path: "/api/v1/namespaces/default/pods", headers: { Accept: TABLE } });
+  const narrow = table.columnDefinitions.filter(({ priority }: { priority: number }) => priority === 0);
+  assert.deepEqual(narrow.map(({ name }: { name: string }) => name), [
+    "Name",
+    "Ready",
+    "Status",
+    "Restarts",
+    "Age",
+  ]);
+  assert.deepEqual(table.rows.map(({ cells }: { cells: string[] }) => cells.slice(0, 4)), [
+    ["init", "0/1", "Init:0/1", "0"],
+    ["privileged", "1/1", "Running", "0"],
+    ["shell", "1/1", "Running", "0"],
+    ["web", "2/2", "Running", "0"],
+  ]);
+  assert.equal(table.rows[0].object.kind, "PartialObjectMetadata");
+});
+
+Deno.test("selectors select", async () => {
+  const query = "labelSelector=app%3Dweb&fieldSelector=spec.nodeName%3Ddemo-node,status.phase!%3DFailed";
+  const { items } = await json({ path: `/api/v1/namespaces/default/pods?${query}` });
+  assert.deepEqual(items.map(({ metadata }: { metadata: { name: string } }) => metadata.name), ["web"]);
+});
+
+Deno.test("a watch tells what there is, then waits until its time is over", async () => {
+  const answer = await ask({ path: "/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1" });
+  const events = (await answer.text()).trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(events.map(({ type, object }) => `${type} ${object.metadata.name}`), [
+    "ADDED init",
+    "ADDED privileged",
+    "ADDED shell",
+    "ADDED web",
+  ]);
+});
+
+Deno.test("a watch that goes on from a list tells nothing of what was listed", async () => {
+  const path = "/api/v1/namespaces/default/pods?watch=1&resourceVersion=1&timeoutSeconds=1";
+  assert.equal(await (await ask({ path })).text(), "");
+});
+
+Deno.test("a watch that wants the initial events is told where they end", async () => {
+  const query = "watch=1&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=1";
+  const text = await (await ask({ path: `/api/v1/nodes?${query}` })).text();
+  const [added, bookmark] = text.trim().split("\n").map((line) => JSON.parse(line));
+  assert.equal(added.object.metadata.name, "demo-node");
+  assert.deepEqual([bookmark.type, bookmark.object.metadata.annotations], ["BOOKMARK", {
+    "k8s.io/initial-events-end": "true",
+  }]);
+});
+
+Deno.test("a followed log goes on where it was", async () => {
+  log.append("one");
+  log.append("two");
+  const answer = await ask({
+    path: "/api/v1/namespaces/default/pods/web/log?container=web&tailLines=1&follow=true",
+  });
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await reader.read()).value, "two\n");
+  log.append("three");
+  assert.equal((await reader.read()).value, "three\n");
+  await reader.cancel();
+});
+
+const TOKENS = [
+  { name: "alice's token", token: () => tokenOf(users, "alice"), audiences: [], username: "alice" },
+  {
+    name: "a token for the API server",
+    token: () => tokenOf(users, "bob"),
+    audiences: ["https://kubernetes.default.svc"],
+    username: "bob",
+  },
+  {
+    name: "a token for another audience",
+    token: () => tokenOf(users, "bob"),
+    audiences: ["vault"],
+    username: undefined,
+  },
+  { name: "nobody's token", token: () => "nobody's", audiences: [], username: undefined },
+  { name: "no token", token: () => "", audiences: [], username: undefined },
+];
+for (const { name, token, audiences, username } of TOKENS) {
+  Deno.test(`a TokenReview of ${name} names ${username ?? "nobody"}, and does not repeat it`, async () => {
+    const review = await create("/apis/authentication.k8s.io/v1/tokenreviews", { token: token(), audiences });
+    assert.equal(review.status.authenticated === true, username !== undefined);
+    assert.equal(review.status.user.username, username);
+    assert.equal(review.spec.token, undefined);
+  });
+}
+
+const exec = { verb: "create", resource: "pods", subresource: "exec", namespace: "default" };
+const ACCESS = [
+  { who: "alice", what: exec, allowed: true },
+  { who: "alice", what: { ...exec, namespace: "kube-system" }, allowed: false },
+  { who: "alice", what: { ...exec, verb: "get" }, allowed: false },
+  { who: "alice", what: { verb: "*", group: "*", resource: "*" }, allowed: false },
+  { who: "bob", what: exec, allowed: false },
+  { who: "bob", what: { ...exec, verb: "get", subresource: "log" }, allowed: true },
+  { who: "root", what: { verb: "*", group: "*", resource: "*" }, allowed: true },
+  { who: GATEWAY_USER, what: { verb: "create", resource: "nodes", subresource: "proxy" }, allowed: true },
+  { who: GATEWAY_USER, what: { verb: "get", resource: "nodes", subresource: "proxy" }, allowed: false },
+  { who: GATEWAY_USER, what: { verb: "list", resource: "pods" }, allowed: false },
+];
+for (const { who, what, allowed } of ACCESS) {
+  Deno.test(`a SubjectAccessReview says ${allowed ? "yes" : "no"} to ${who} for ${Object.values(what).join(" ")}`, async () => {
+    const user = [...users.values()].find(({ username }) => username === who)!;
+    const review = await create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+      user: who,
+      groups: user.groups,
+      resourceAttributes: what,
+    });
+    assert.equal(review.status.allowed, allowed);
+  });
+}
+
+Deno.test("root may speak as bob, and may then do no more than bob", async () => {
+  const headers = { "Impersonate-User": "bob" };
+  const { status } = await json({
+    user: "root",
+    method: "POST",
+    headers,
+    path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+    body: "{}",
+  });
+  assert.deepEqual(status.userInfo, { username: "bob", uid: "", groups: ["system:authenticated"] });
+  const refused = await ask({ user: "root", headers, path: "/api/v1/pods" });
+  assert.equal(refused.status, 403);
+});
+
+Deno.test("kubectl's own encoding is read: auth can-i --list", async () => {
+  // What kubectl 1.32 sends: k8s, 0, a runtime.Unknown of SelfSubjectRulesReview whose spec names the namespace.
+  const text = (number: number, bytes: Uint8Array) =>
+    Buffer.concat([Uint8Array.of(number * 8 + 2, bytes.length), bytes]);
+  const spec = text(1, Buffer.from("default"));
+  const body = Buffer.concat([Buffer.from("k8s\0"), text(2, text(2, spec))]);
+  const { status } = await json({
+    user: "bob",
+    method: "POST",
+    headers: { "Content-Type": "application/vnd.kubernetes.protobuf" },
+    path: "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+    body,
+  });
+  const resources = status.resourceRules.flatMap(({ resources }: { resources: string[] }) => resources);
+  assert.ok(resources.includes("pods/log"));
+  assert.ok(!resources.includes("pods/exec"));
+});
+
+Deno.test("a body without an end is cut off", async () => {
+  const answer = await ask({
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    headers: { "Content-Length": String(2 << 20) },
+    body: " ".repeat(2 << 20),
+  });
+  assert.equal(answer.status, 413);
+});
