@@ -19,6 +19,7 @@ const SYMBOLS = {
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
+  memmove: { parameters: ["buffer", "buffer", "usize"], result: "usize" },
 } as const;
 
 const AF_INET = 2;
@@ -45,10 +46,12 @@ export class Libc {
   readonly #address = new Uint8Array(ADDRESS_BYTES);
   readonly #length = new Uint32Array(1);
   readonly #int = new Int32Array(1);
-  readonly #preference = new ConstantFilter(1);
+  readonly #preference: ConstantFilter;
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
     this.#library = library;
+    // `Deno.UnsafePointer` wants FFI without a path, which is more than is asked for; memmove returns where it moved to.
+    this.#preference = new ConstantFilter(1, (buffer) => library.symbols.memmove(buffer, buffer, 0n));
   }
 
   /**
@@ -144,8 +147,6 @@ export class Libc {
  *     struct sock_filter { u16 code; u8 jt; u8 jf; u32 k; }           the one instruction
  *     struct sock_fprog { u16 length; (6 bytes) sock_filter *first; } in the byte order of the machine
  *
- * It must be made while FFI is permitted: the address of the instruction is asked for.
- *
  * @see linux/filter.h; socket(7), SO_ATTACH_REUSEPORT_CBPF
  */
 class ConstantFilter {
@@ -153,13 +154,13 @@ class ConstantFilter {
   /** Held here, because the program only points to it. */
   readonly #instruction = new Uint8Array(8);
 
-  constructor(value: number) {
+  /** @param addressOf where a buffer lies in memory */
+  constructor(value: number, addressOf: (buffer: Uint8Array<ArrayBuffer>) => bigint) {
     const BPF_RET = 6;
     new Uint16Array(this.#instruction.buffer)[0] = BPF_RET;
     new Uint32Array(this.#instruction.buffer)[1] = value;
-    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(this.#instruction));
     new Uint16Array(this.program.buffer)[0] = 1;
-    new BigUint64Array(this.program.buffer)[1] = BigInt(address);
+    new BigUint64Array(this.program.buffer)[1] = addressOf(this.#instruction);
   }
 }
 

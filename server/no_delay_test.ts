@@ -130,3 +130,23 @@ async function writeForever(connection: Deno.TlsConn): Promise<void> {
   const chunk = new Uint8Array(65536);
   for (;;) await connection.write(chunk);
 }
+
+Deno.test({
+  name: "libc opens with FFI permitted for its paths alone, as the gateway is started",
+  ...suite,
+  ignore: !isLinux,
+  async fn() {
+    const file = await Deno.makeTempFile({ suffix: ".ts" });
+    const module = new URL("libc.ts", import.meta.url).href;
+    await Deno.writeTextFile(
+      file,
+      `import { Libc } from "${module}"; Deno.exit(Libc.open() === undefined ? 1 : 0);`,
+    );
+    const { code } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-prompt", "--no-config", "--no-check", `--allow-ffi=${LIBC_PATHS.join()}`, file],
+      stderr: "inherit",
+    }).output();
+    await Deno.remove(file);
+    assert.equal(code, 0);
+  },
+});
