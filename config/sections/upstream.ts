@@ -27,7 +27,7 @@ const kubelet = section({
   allowedAddresses: list(addressRange()).default([]).meta({
     description:
       "Ranges that a node's address must lie in, so that a forged Node cannot draw a session elsewhere. " +
-      "Empty: none is asked for.",
+      "Empty: anywhere but in loopback, link-local, multicast and reserved ranges.",
   }),
   caFile: optionalFile(
     "Certificate authorities that sign the kubelets' certificates, in PEM. Without it, those of the API server.",
