@@ -24,7 +24,7 @@ import {
 import type { ByteConnection } from "../../session/byte_connection.ts";
 import { endSession } from "./end_session.ts";
 import { Inbox } from "./inbox.ts";
-import { type Process, StartError, startProcess } from "./process.ts";
+import { type Process, StartError, startProcess, type TerminalSize } from "./process.ts";
 
 /** What one exec asks for. */
 export interface ExecOptions extends RequestedStreams {
@@ -35,6 +35,11 @@ export interface ExecOptions extends RequestedStreams {
   protocol: StreamProtocol;
   /** How long the client may take to open its streams, in milliseconds. */
   setupTimeoutMs: number;
+  /**
+   * A client whose stdin waits for the process is not read from: it is written to so often, to learn whether it is still there.
+   * @default {5000}
+   */
+  probeMs?: number;
 }
 
 interface OpenStream {
@@ -46,9 +51,6 @@ interface OpenStream {
 
 /** Stdin that the process has not read yet, in bytes; a client that sends more waits. */
 const MAX_HELD_STDIN_BYTES = 256 * 1024;
-
-/** A client whose stdin waits is not read from: it is written to so often, to learn whether it is still there. */
-const PROBE_MS = 5_000;
 
 /** How long the client may take to read the last words, in milliseconds, before the connection is closed over them. */
 const FAREWELL_MS = 2_000;
@@ -75,6 +77,8 @@ class ExecSession {
   readonly #allOpen = Promise.withResolvers<void>();
   readonly #gone = Promise.withResolvers<void>();
   #process: Process | undefined;
+  /** The last size that was told; it may come before there is a process. */
+  #size: TerminalSize | undefined;
   #nextPingId = 2;
 
   constructor(connection: ByteConnection, options: ExecOptions) {
@@ -87,7 +91,7 @@ class ExecSession {
       this.#gone.resolve();
       this.#connection.close(); // nothing that is being written reaches anybody
     });
-    const probe = setInterval(() => this.#probe(), PROBE_MS);
+    const probe = setInterval(() => this.#probe(), this.#options.probeMs ?? 5_000);
     try {
       if (await this.#areStreamsOpen()) {
         const serving = this.#serve().catch(() => {}); // the connection broke, which reading notices too
@@ -220,9 +224,6 @@ class ExecSession {
       this.#applySize();
     }
   }
-
-  /** The last size that was told; it may come before there is a process. */
-  #size: { columns: number; rows: number } | undefined;
 
   #applySize(): void {
     if (this.#size !== undefined) this.#process?.resize(this.#size);

@@ -18,6 +18,11 @@ const log = new ContainerLog();
 const ended = new AbortController();
 const app = createApi(state, { findLog: () => log, ended: ended.signal });
 
+/** A test that leaves nothing open. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
+}
+
 interface Ask {
   user?: string;
   method?: string;
@@ -159,7 +164,7 @@ const REFUSALS: (Ask & { name: string; code: number; message: string })[] = [
   },
 ];
 for (const { name, code, message, ...what } of REFUSALS) {
-  Deno.test(`the API refuses ${name}`, async () => {
+  test(`the API refuses ${name}`, async () => {
     const answer = await ask(what);
     const status = await answer.json();
     assert.equal(answer.status, code);
@@ -167,7 +172,7 @@ for (const { name, code, message, ...what } of REFUSALS) {
   });
 }
 
-Deno.test("discovery leads to every resource that is served", async () => {
+test("discovery leads to every resource that is served", async () => {
   assert.deepEqual((await json({ path: "/api" })).versions, ["v1"]);
   const { groups } = await json({ path: "/apis" });
   const lists = ["/api/v1", ...groups.map(({ name }: { name: string }) => `/apis/${name}/v1`)];
@@ -190,7 +195,7 @@ Deno.test("discovery leads to every resource that is served", async () => {
   ]);
 });
 
-Deno.test("pods stand in the order of their names, as a store keeps them", async () => {
+test("pods stand in the order of their names, as a store keeps them", async () => {
   const { kind, items } = await json({ path: "/api/v1/namespaces/default/pods" });
   assert.equal(kind, "PodList");
   assert.deepEqual(items.map(({ metadata }: { metadata: { name: string } }) => metadata.name), [
@@ -201,7 +206,7 @@ Deno.test("pods stand in the order of their names, as a store keeps them", async
   ]);
 });
 
-Deno.test("pods are shown as kubectl prints them", async () => {
+test("pods are shown as kubectl prints them", async () => {
   const table = await json({ path: "/api/v1/namespaces/default/pods", headers: { Accept: TABLE } });
   const narrow = table.columnDefinitions.filter(({ priority }: { priority: number }) => priority === 0);
   assert.deepEqual(narrow.map(({ name }: { name: string }) => name), [
@@ -220,13 +225,13 @@ Deno.test("pods are shown as kubectl prints them", async () => {
   assert.equal(table.rows[0].object.kind, "PartialObjectMetadata");
 });
 
-Deno.test("selectors select", async () => {
+test("selectors select", async () => {
   const query = "labelSelector=app%3Dweb&fieldSelector=spec.nodeName%3Ddemo-node,status.phase!%3DFailed";
   const { items } = await json({ path: `/api/v1/namespaces/default/pods?${query}` });
   assert.deepEqual(items.map(({ metadata }: { metadata: { name: string } }) => metadata.name), ["web"]);
 });
 
-Deno.test("a watch tells what there is, then waits until its time is over", async () => {
+test("a watch tells what there is, then waits until its time is over", async () => {
   const answer = await ask({ path: "/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1" });
   const events = (await answer.text()).trim().split("\n").map((line) => JSON.parse(line));
   assert.deepEqual(events.map(({ type, object }) => `${type} ${object.metadata.name}`), [
@@ -237,12 +242,12 @@ Deno.test("a watch tells what there is, then waits until its time is over", asyn
   ]);
 });
 
-Deno.test("a watch that goes on from a list tells nothing of what was listed", async () => {
+test("a watch that goes on from a list tells nothing of what was listed", async () => {
   const path = "/api/v1/namespaces/default/pods?watch=1&resourceVersion=1&timeoutSeconds=1";
   assert.equal(await (await ask({ path })).text(), "");
 });
 
-Deno.test("a watch that wants the initial events is told where they end", async () => {
+test("a watch that wants the initial events is told where they end", async () => {
   const query = "watch=1&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=1";
   const text = await (await ask({ path: `/api/v1/nodes?${query}` })).text();
   const [added, bookmark] = text.trim().split("\n").map((line) => JSON.parse(line));
@@ -252,7 +257,7 @@ Deno.test("a watch that wants the initial events is told where they end", async 
   }]);
 });
 
-Deno.test("a followed log goes on where it was", async () => {
+test("a followed log goes on where it was", async () => {
   log.append("one");
   log.append("two");
   const answer = await ask({
@@ -283,7 +288,7 @@ const TOKENS = [
   { name: "no token", token: () => "", audiences: [], username: undefined },
 ];
 for (const { name, token, audiences, username } of TOKENS) {
-  Deno.test(`a TokenReview of ${name} names ${username ?? "nobody"}, and does not repeat it`, async () => {
+  test(`a TokenReview of ${name} names ${username ?? "nobody"}, and does not repeat it`, async () => {
     const review = await create("/apis/authentication.k8s.io/v1/tokenreviews", { token: token(), audiences });
     assert.equal(review.status.authenticated === true, username !== undefined);
     assert.equal(review.status.user.username, username);
@@ -305,7 +310,7 @@ const ACCESS = [
   { who: GATEWAY_USER, what: { verb: "list", resource: "pods" }, allowed: false },
 ];
 for (const { who, what, allowed } of ACCESS) {
-  Deno.test(`a SubjectAccessReview says ${allowed ? "yes" : "no"} to ${who} for ${Object.values(what).join(" ")}`, async () => {
+  test(`a SubjectAccessReview says ${allowed ? "yes" : "no"} to ${who} for ${Object.values(what).join(" ")}`, async () => {
     const user = [...users.values()].find(({ username }) => username === who)!;
     const review = await create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {
       user: who,
@@ -316,7 +321,7 @@ for (const { who, what, allowed } of ACCESS) {
   });
 }
 
-Deno.test("root may speak as bob, and may then do no more than bob", async () => {
+test("root may speak as bob, and may then do no more than bob", async () => {
   const headers = { "Impersonate-User": "bob" };
   const { status } = await json({
     user: "root",
@@ -330,7 +335,7 @@ Deno.test("root may speak as bob, and may then do no more than bob", async () =>
   assert.equal(refused.status, 403);
 });
 
-Deno.test("kubectl's own encoding is read: auth can-i --list", async () => {
+test("kubectl's own encoding is read: auth can-i --list", async () => {
   // What kubectl 1.32 sends: k8s, 0, a runtime.Unknown of SelfSubjectRulesReview whose spec names the namespace.
   const text = (number: number, bytes: Uint8Array) =>
     Buffer.concat([Uint8Array.of(number * 8 + 2, bytes.length), bytes]);
@@ -348,7 +353,7 @@ Deno.test("kubectl's own encoding is read: auth can-i --list", async () => {
   assert.ok(!resources.includes("pods/exec"));
 });
 
-Deno.test("a body without an end is cut off", async () => {
+test("a body without an end is cut off", async () => {
   const answer = await ask({
     method: "POST",
     path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
