@@ -35,6 +35,8 @@ export interface ExecOptions extends RequestedStreams {
   protocol: StreamProtocol;
   /** How long the client may take to open its streams, in milliseconds. */
   setupTimeoutMs: number;
+  /** Aborted when the session is to end, whatever its client does. */
+  signal: AbortSignal;
   /**
    * A client whose stdin waits for the process is not read from: it is written to so often, to learn whether it is still there.
    * @default {5000}
@@ -91,21 +93,26 @@ class ExecSession {
       this.#gone.resolve();
       this.#connection.close(); // nothing that is being written reaches anybody
     });
+    const { signal } = this.#options;
+    const abort = () => this.#gone.resolve();
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
     const probe = setInterval(() => this.#probe(), this.#options.probeMs ?? 5_000);
+    let serving: Promise<void> | undefined;
     try {
       if (await this.#areStreamsOpen()) {
-        const serving = this.#serve().catch(() => {}); // the connection broke, which reading notices too
+        serving = this.#serve().catch(() => {}); // the connection broke, which reading notices too
         await Promise.race([serving, this.#gone.promise]);
         await this.#endProcess();
-        await serving;
         this.#stdin.discard();
-        await within(FAREWELL_MS, reading);
+        await within(FAREWELL_MS, Promise.all([serving, reading]));
       }
     } finally {
+      signal.removeEventListener("abort", abort);
       clearInterval(probe);
       this.#stdin.discard();
       this.#connection.close();
-      await reading;
+      await Promise.all([serving, reading]);
     }
   }
 

@@ -117,6 +117,7 @@ function exec(method: string, context: RequestContext, options: KubeletOptions):
       env: environment(pod, path.container, folder, options.path),
       protocol,
       setupTimeoutMs: SETUP_TIMEOUT_MS,
+      signal: context.signal,
     });
   });
 }

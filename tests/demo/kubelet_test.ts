@@ -82,6 +82,8 @@ class ReadAhead implements ByteConnection {
 class Exec implements AsyncDisposable {
   readonly peer: SpdyPeer;
   readonly connection: ReadAhead;
+  /** Ends the session from the kubelet's side. */
+  readonly shutdown = new AbortController();
   /** Settles when the kubelet is done with it. */
   readonly served: Promise<void>;
 
@@ -96,6 +98,7 @@ class Exec implements AsyncDisposable {
       env: { PATH: "/usr/bin:/bin", HOME: FOLDER, HOSTNAME: "shell" },
       protocol: "v4.channel.k8s.io",
       setupTimeoutMs: 5_000,
+      signal: this.shutdown.signal,
       ...options,
     });
   }
@@ -324,6 +327,20 @@ test("a client that sends to a process which does not read is held, bounded, and
   assert.ok(sentBytes < 1 << 20, `${sentBytes} bytes were taken`);
   exec.peer.close();
   await flooding;
+});
+
+test("a shutdown ends the command of a client that is held", async () => {
+  await using exec = new Exec(["sh", "-c", "echo pid $$; exec sleep 60"]);
+  await exec.peer.open("error", "stdin", "stdout", "stderr");
+  const pid = Number(/pid (\d+)/.exec(await exec.says(5, /pid \d+\n/))?.[1]);
+  const sending = exec.peer.data(3, new Uint8Array(1 << 20)).then(() => exec.peer.data(3, "more")).catch(
+    () => {},
+  );
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  exec.shutdown.abort();
+  await exec.served;
+  await ends(pid);
+  await sending;
 });
 
 const users = createUsers();
