@@ -1,22 +1,17 @@
 import {
   CHANNEL,
-  CHANNEL_PROTOCOLS,
   type ChannelEvent,
   type ChannelProtocol,
   ChannelReader,
   encodeChannel,
   encodeChannelPieces,
   encodeGreeting,
-  exitCodeDocument,
   expectedStreams,
-  internalErrorDocument,
-  parseStatusDocument,
   type RequestedStreams,
   ResizeDecoder,
   STREAM_PROTOCOLS,
   type StreamName,
   type StreamProtocol,
-  toTextStatus,
 } from "../protocol/remote_command/mod.ts";
 import {
   dataFrame,
@@ -39,6 +34,7 @@ import {
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { Outbox } from "./outbox.ts";
+import { errorChannelWords } from "./error_channel.ts";
 import { StatusCollector } from "./status_collector.ts";
 import {
   CLIENT_CLOSED,
@@ -77,26 +73,6 @@ export async function translateWebSocket(
 ): Promise<SessionEnd> {
   using translation = new Translation(client, upstream, options);
   return await translation.run();
-}
-
-/**
- * Ends a WebSocket session whose upstream never opened, as API servers do over v5: a status, then Close 1000.
- *
- * @param document the status document that the client is told
- */
-export async function refuseWebSocket(
-  client: ByteConnection,
-  options: Pick<TranslationOptions, "protocol" | "requested"> & { lingerMs: number; document: Uint8Array },
-): Promise<void> {
-  const { protocol, requested, lingerMs, document } = options;
-  const telling = async () => {
-    await client.write(encodeGreeting(protocol, requested));
-    await client.write(encodeChannel(protocol, CHANNEL.ERROR, document));
-    await client.write(encodeClose(CLOSE_CODE.NORMAL));
-    while (await client.read() !== null);
-  };
-  await atMost(lingerMs, telling());
-  client.close();
 }
 
 /** One of the SPDY streams that the translation opened. */
@@ -173,29 +149,11 @@ class Translation implements Disposable {
   async #farewell(end: SessionEnd): Promise<void> {
     const { protocol } = this.#options;
     if (!this.#clientSaidGoodbye && end.reason !== "client_vanished") {
-      const words = this.#lastWords(end);
+      const document = this.#status.failure(end.message) ?? this.#status.document();
+      const words = errorChannelWords(protocol, document, end.reason === "command_ended");
       if (words.length > 0) await this.#client.write(encodeChannel(protocol, CHANNEL.ERROR, words));
     }
     await this.#client.write(encodeClose(this.#closeCode));
-  }
-
-  /** What stands on the error channel, in the words of the client's protocol. */
-  #lastWords(end: SessionEnd): Uint8Array {
-    const { protocol } = this.#options;
-    const document = this.#status.failure(end.message) ?? this.#status.document();
-    const said = parseStatusDocument(document);
-    if (!CHANNEL_PROTOCOLS[protocol].statusDocument) return toTextStatus(said);
-    if (protocol !== "v5.channel.k8s.io" || end.reason !== "command_ended") return document;
-    // The API server speaks v5 itself, and puts what it read into words of its own.
-    switch (said.type) {
-      case "exit":
-        return exitCodeDocument(said.exitCode);
-      case "failure":
-      case "malformed":
-        return internalErrorDocument(said.message);
-      case "success":
-        return document;
-    }
   }
 
   async #pumpClient(): Promise<void> {

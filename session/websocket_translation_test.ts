@@ -4,9 +4,10 @@ import type { ChannelProtocol, RequestedStreams } from "../protocol/remote_comma
 import { encodeClose, encodeFrame, FrameDecoder, OPCODE } from "../protocol/websocket/mod.ts";
 import { pipe, type PipeEnd } from "../tests/support/pipe.ts";
 import { SpdyPeer } from "../tests/support/spdy_peer.ts";
+import { refuseWebSocket } from "./error_channel.ts";
 import type { SessionEnd } from "./stream_event.ts";
 import { StreamLedger } from "./stream_ledger.ts";
-import { refuseWebSocket, translateWebSocket } from "./websocket_translation.ts";
+import { translateWebSocket } from "./websocket_translation.ts";
 
 const LIMITS = { setupTimeoutMs: 5_000, idleTimeoutMs: 5_000, lingerMs: 200 };
 const SUCCESS = '{"metadata":{},"status":"Success"}';
