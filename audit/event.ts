@@ -102,6 +102,8 @@ export interface Facts {
   protocol?: string;
   /** The command, argument by argument. */
   argv?: readonly string[];
+  /** The `auditId` of the refused attempt that this one follows: clients ask again over SPDY where WebSocket was refused. */
+  fallbackOf?: string;
   /** The streams that were asked for. */
   flags?: { stdin: boolean; stdout: boolean; stderr: boolean; tty: boolean };
 }
@@ -365,7 +367,7 @@ function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: S
 }
 
 function requestAnnotations(
-  { protocol, argv, flags }: Facts,
+  { protocol, argv, flags, fallbackOf }: Facts,
   bounds: Bounds,
 ): Record<string, string | undefined> {
   const kept = argv && bounds.list("argv", argv, MAX.argvBytes, MAX.argvItems);
@@ -377,6 +379,7 @@ function requestAnnotations(
     "postern.dev/stdout": flags?.stdout.toString(),
     "postern.dev/stderr": flags?.stderr.toString(),
     "postern.dev/tty": flags?.tty.toString(),
+    "postern.dev/fallback-of": fallbackOf,
   };
 }
 

@@ -3,6 +3,7 @@ import { Refusal } from "../kube/status.ts";
 import { answerOf, toResponse } from "./answer.ts";
 import { recordRefusal } from "./evidence.ts";
 import { exec } from "./exec.ts";
+import { FallbackMemory } from "./fallback_memory.ts";
 import type { Gate } from "./gate.ts";
 import type { Handler, RequestContext } from "./handler.ts";
 import { Journey } from "./journey.ts";
@@ -42,6 +43,8 @@ export function createApp(gate: Gate, forward: Forward): Handler {
     getPath: (_request, options) => options?.env?.target.path ?? "/",
   });
 
+  const fallbacks = new FallbackMemory();
+
   /** Runs a step; whatever it throws is answered and written down, here and nowhere else. */
   const route = (step: Step, subresource?: string) => async (c: HonoContext) => {
     const { context, target } = c.env;
@@ -51,9 +54,11 @@ export function createApp(gate: Gate, forward: Forward): Handler {
       target,
       subresource ? podRef(target, subresource) : undefined,
     );
+    fallbacks.recall(journey);
     try {
       return await step(journey, c.req.raw);
     } catch (thrown) {
+      fallbacks.keep(journey);
       return await refuse(gate, journey, thrown);
     }
   };
