@@ -4,6 +4,9 @@ import type { Identity, User } from "../authz/user.ts";
 import type { RequestContext } from "./handler.ts";
 import type { RequestTarget } from "./request_target.ts";
 
+/** The verbs by which the API server audits methods. A session's is `create`, whatever its method. */
+const VERBS: Readonly<Record<string, string>> = { GET: "get", HEAD: "get", POST: "create", PUT: "update" };
+
 /** One request on its way through the gate: what is known of it grows with each step, and a refusal's event has it all. */
 export class Journey {
   readonly auditId: string = randomUUID();
@@ -23,7 +26,7 @@ export class Journey {
       receivedAt: new Date(),
       sourceIps: [context.remoteAddress],
       requestUri: context.rawTarget,
-      verb: "create",
+      verb: objectRef?.subresource === undefined ? VERBS[method] ?? method.toLowerCase() : "create",
       ...(userAgent !== undefined && { userAgent }),
       ...(objectRef !== undefined && { objectRef }),
     };
