@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import type { ClientConnection } from "./client_connection.ts";
 
@@ -79,7 +80,7 @@ export class ConnectionStream extends Duplex {
     this.#isReader = false;
     this.#enter("answer");
     const rest: unknown = this.read();
-    this.connection.unread(rest instanceof Uint8Array ? Uint8Array.from([...head, ...rest]) : head);
+    this.connection.unread(rest instanceof Uint8Array ? Buffer.concat([head, rest]) : head);
   }
 
   /** Gives the connection away: what happens to this stream does not matter to it any more. */
@@ -183,12 +184,5 @@ export class ConnectionStream extends Duplex {
 
 function together(chunks: readonly Uint8Array[]): readonly Uint8Array[] {
   const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
-  if (bytes > COPY_BELOW_BYTES) return chunks;
-  const copy = new Uint8Array(bytes);
-  let offset = 0;
-  for (const chunk of chunks) {
-    copy.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return [copy];
+  return bytes > COPY_BELOW_BYTES ? chunks : [Buffer.concat(chunks)];
 }

@@ -61,7 +61,7 @@ export class HttpBridge {
       keepAliveTimeout: 0,
     });
     server.timeout = 0;
-    // The default of 2000 drops the rest without a word. Their bytes are bounded.
+    // The default of 2000 drops the rest without a word. The bound on lines is in bad_request.ts.
     server.maxHeadersCount = 0;
     // Without it, each connection is closed after its first answer (denoland/deno#35609).
     Object.defineProperty(server, "listening", { value: true });

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { ServerResponse } from "node:http";
 
 /** Headers that belong to the connection. They are the front's to set, whatever a handler passes on. */

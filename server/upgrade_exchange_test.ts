@@ -118,6 +118,19 @@ Deno.test(
   },
 );
 
+Deno.test("a streamed response to an upgrade request is cancelled when its client goes", suite, async () => {
+  const cancelled = Promise.withResolvers<void>();
+  await using front = await TestFront.start(() =>
+    Promise.resolve(new Response(new ReadableStream({ cancel: () => cancelled.resolve() })))
+  );
+  {
+    using client = await front.connect();
+    await client.send(UPGRADE);
+    await client.readUntil("\r\n\r\n");
+  }
+  await cancelled.promise;
+});
+
 Deno.test("a raw answer leaves byte for byte, then the connection is closed", suite, async () => {
   const raw = "HTTP/1.1 403 Forbidden\r\n\r\n";
   await using front = await TestFront.start((_request, { upgrade }) =>
