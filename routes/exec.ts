@@ -5,8 +5,8 @@ import { Refusal } from "../kube/status.ts";
 import type { Target } from "../kube/target.ts";
 import { expectedStreams, internalErrorDocument, STREAM_PROTOCOLS } from "../protocol/remote_command/mod.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
-import type { KubeletEndpoint } from "../session/kubelet_dial.ts";
-import { execTarget, upgradeKubelet, UpstreamRefusal } from "../session/kubelet_upgrade.ts";
+import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
+import { openKubelet } from "../session/upstream.ts";
 import { spliceSpdy } from "../session/spdy_splice.ts";
 import { StreamLedger } from "../session/stream_ledger.ts";
 import { refuseWebSocket } from "../session/error_channel.ts";
@@ -112,24 +112,31 @@ class ExecSession {
     const { gate, journey, request, target } = this;
     const endpoint = await gate.endpoint(target);
     const { namespace, podName: pod, podUid: uid, container } = target;
-    const path = execTarget({ ...request, namespace, pod, uid, container: container!.name });
     const protocol = this.client.transport === "spdy" ? this.client.protocol : UPSTREAM_PROTOCOL;
     const { signal } = journey.context;
-    const upstream = await upgradeKubelet(endpoint, path, protocol, { ...gate.dial, signal });
+    const wanted = {
+      ...request,
+      subresource: "exec" as const,
+      namespace,
+      pod,
+      uid,
+      container: container!.name,
+    };
+    const upstream = await openKubelet(endpoint, wanted, protocol, { ...gate.dial, signal });
     try {
       await recordStrictly(
         gate,
         startEvent(journey.facts, auditTarget(target), {
-          upstream: authority(endpoint),
+          upstream: upstream.authority,
           clientProtocol: nameOf(this.client),
-          upstreamProtocol: `SPDY/3.1 ${protocol}`,
+          upstreamProtocol: upstream.protocol,
         }),
       );
     } catch (thrown) {
-      upstream.close();
+      upstream.connection.close();
       throw thrown;
     }
-    return upstream;
+    return upstream.connection;
   }
 
   async #run(client: ByteConnection, upstream: ByteConnection): Promise<void> {
@@ -179,8 +186,4 @@ class ExecSession {
 
 function nameOf({ transport, protocol }: ClientProtocol): string {
   return `${transport === "spdy" ? "SPDY/3.1" : "WebSocket"} ${protocol || "(none)"}`;
-}
-
-function authority({ host, port }: KubeletEndpoint): string {
-  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

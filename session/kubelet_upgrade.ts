@@ -1,7 +1,6 @@
 import { Buffer } from "node:buffer";
 import { ProtocolError } from "../protocol/errors.ts";
 import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
-import type { StreamProtocol } from "../protocol/remote_command/protocols.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
 import { PrefixedConnection } from "./prefixed_connection.ts";
@@ -25,35 +24,6 @@ export class UpstreamRefusal extends Error {
   }
 }
 
-/** Where the streams of a command are asked for, on a kubelet. */
-export interface ExecRequest {
-  namespace: string;
-  pod: string;
-  /** Pins the pod: another of the same name is not found. */
-  uid: string;
-  container: string;
-  command: readonly string[];
-  stdin: boolean;
-  stdout: boolean;
-  stderr: boolean;
-  tty: boolean;
-}
-
-/**
- * Path and query of an exec, as the kubelet wants them: only the flags that are set, sorted as the API server sorts.
- *
- * @see k8s.io/kubernetes pkg/registry/core/pod/strategy.go, streamParams; the uid is the third of four segments
- */
-export function execTarget(request: ExecRequest): string {
-  const path = ["exec", request.namespace, request.pod, request.uid, request.container];
-  const query = new URLSearchParams(request.command.map((word) => ["command", word]));
-  if (request.stderr) query.append("error", "1");
-  if (request.stdin) query.append("input", "1");
-  if (request.stdout) query.append("output", "1");
-  if (request.tty) query.append("tty", "1");
-  return `/${path.map(encodeURIComponent).join("/")}?${query}`;
-}
-
 /**
  * Dials a kubelet and has it switch to SPDY.
  *
@@ -66,7 +36,7 @@ export function execTarget(request: ExecRequest): string {
 export async function upgradeKubelet(
   endpoint: KubeletEndpoint,
   target: string,
-  protocol: StreamProtocol,
+  protocol: string,
   options: DialOptions,
 ): Promise<ByteConnection> {
   const connection = await dialKubelet(endpoint, options);
@@ -126,7 +96,7 @@ async function readHead(connection: ByteConnection): Promise<{ head: ResponseHea
   }
 }
 
-function checkSwitch(head: ResponseHead, protocol: StreamProtocol): void {
+function checkSwitch(head: ResponseHead, protocol: string): void {
   const value = (name: string) => headerValues(head.headers, name).join(",").toLowerCase();
   if (!value("connection").includes("upgrade") || !value("upgrade").includes("spdy/3.1")) {
     throw new ProtocolError("upgrade_malformed", "it switched to another protocol");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { issue, makeCa } from "../tests/support/certificates.ts";
 import { DialError } from "./kubelet_dial.ts";
-import { execTarget, upgradeKubelet, UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { upgradeKubelet, UpstreamRefusal } from "./kubelet_upgrade.ts";
 
 const CA = await makeCa();
 const LEAF = await issue(CA);
@@ -9,24 +9,6 @@ const OPTIONS = { timeoutMs: 2_000, isAllowedAddress: () => true, signal: new Ab
 const V4 = "v4.channel.k8s.io";
 const SWITCHED =
   `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: ${V4}\r\n\r\n`;
-
-Deno.test("execTarget is what an API server would ask for, with the pod's UID", () => {
-  const request = {
-    namespace: "default",
-    pod: "web",
-    uid: "u-1",
-    container: "c",
-    command: ["sh", "-c", "echo a&b =\n"],
-  };
-  assert.equal(
-    execTarget({ ...request, stdin: true, stdout: true, stderr: true, tty: false }),
-    "/exec/default/web/u-1/c?command=sh&command=-c&command=echo+a%26b+%3D%0A&error=1&input=1&output=1",
-  );
-  assert.equal(
-    execTarget({ ...request, command: [], stdin: false, stdout: false, stderr: false, tty: true }),
-    "/exec/default/web/u-1/c?tty=1",
-  );
-});
 
 /** Asks a kubelet that answers with exactly these bytes, and returns what it was sent. */
 async function ask(

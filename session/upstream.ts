@@ -1,0 +1,71 @@
+import type { ByteConnection } from "./byte_connection.ts";
+import type { DialOptions, KubeletEndpoint } from "./kubelet_dial.ts";
+import { upgradeKubelet } from "./kubelet_upgrade.ts";
+
+/** What is opened at the upstream, by whatever path and protocol the client asked for it. */
+export interface UpstreamRequest {
+  subresource: "exec" | "attach" | "portforward";
+  namespace: string;
+  pod: string;
+  /** Pins the pod: another of the same name is not found. */
+  uid: string;
+  /** `undefined` for a port-forward, which has none. */
+  container: string | undefined;
+  /** The words of an exec's command; empty otherwise. */
+  command: readonly string[];
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  tty: boolean;
+}
+
+/** A session's way to its container, opened: a connection that speaks SPDY/3.1, at its first byte. */
+export interface OpenedUpstream {
+  connection: ByteConnection;
+  /** `host:port` */
+  authority: string;
+  /** What is spoken on the wire, e.g. `SPDY/3.1 v4.channel.k8s.io`. */
+  protocol: string;
+  /** Under which the API server has the session in its own audit log, where it was opened there. */
+  auditId?: string;
+}
+
+/**
+ * Opens a session at a kubelet.
+ *
+ * @param protocol the only stream protocol that is offered
+ * @throws as {@linkcode upgradeKubelet}
+ */
+export async function openKubelet(
+  endpoint: KubeletEndpoint,
+  request: UpstreamRequest,
+  protocol: string,
+  options: DialOptions,
+): Promise<OpenedUpstream> {
+  const connection = await upgradeKubelet(endpoint, kubeletTarget(request), protocol, options);
+  return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
+}
+
+/**
+ * Path and query by which a kubelet is asked: only the flags that are set, sorted as the API server sorts.
+ *
+ * @see k8s.io/kubernetes pkg/registry/core/pod/strategy.go, streamParams; pkg/kubelet/server/server.go: the uid is the third segment
+ */
+export function kubeletTarget(request: UpstreamRequest): string {
+  const { subresource, namespace, pod, uid, container } = request;
+  const path = subresource === "portforward"
+    ? ["portForward", namespace, pod, uid]
+    : [subresource, namespace, pod, uid, container ?? ""];
+  const query = new URLSearchParams(request.command.map((word) => ["command", word]));
+  if (request.stderr) query.append("error", "1");
+  if (request.stdin) query.append("input", "1");
+  if (request.stdout) query.append("output", "1");
+  if (request.tty) query.append("tty", "1");
+  const target = `/${path.map(encodeURIComponent).join("/")}`;
+  return query.size > 0 ? `${target}?${query}` : target;
+}
+
+/** `host:port`, as URLs and people write it. */
+export function authority({ host, port }: { host: string; port: number }): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
