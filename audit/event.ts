@@ -10,7 +10,8 @@ import { maskUri } from "./mask.ts";
  * | --- | --- | --- | --- |
  * | `decision` | RequestReceived | one | none |
  * | `start` | ResponseStarted | one, where the session opened | 101 |
- * | `stream` | ResponseStarted | one for each stream, when it ended | 101 |
+ * | `stream` | ResponseStarted | one for each stream of a command, when it ended | 101 |
+ * | `connection` | ResponseStarted | one for each connection of a port-forward, when it ended | 101, Failure where it was refused or broke |
  * | `end` | ResponseComplete | one, where the session opened | 101, Failure where it broke |
  * | `refusal` | ResponseComplete | one, where it did not | the refusal's |
  *
@@ -104,6 +105,8 @@ export interface Facts {
   argv?: readonly string[];
   /** The `auditId` of the refused attempt that this one follows: clients ask again over SPDY where WebSocket was refused. */
   fallbackOf?: string;
+  /** The `auditID` of the same session in the API server's own log, where it is opened there. */
+  upstreamAuditId?: string;
   /** The streams that were asked for. */
   flags?: { stdin: boolean; stdout: boolean; stderr: boolean; tty: boolean };
 }
@@ -145,6 +148,23 @@ export interface AuditStream {
   openedAt: Date;
   durationMs: number;
   endedBy?: string;
+}
+
+/** What one connection of a port-forward came to. `bytesIn` is client to pod, `bytesOut` pod to client. */
+export interface AuditConnection {
+  /** What its two streams have in common, as the client numbers them. */
+  requestId: string;
+  /** In the pod. */
+  port: number;
+  bytesIn: number;
+  bytesOut: number;
+  openedAt: Date;
+  durationMs: number;
+  endedBy: string;
+  /** What the client was told on its error stream. */
+  error?: string;
+  /** The policy refused it. */
+  isDenied?: boolean;
 }
 
 /** Why a session ended. */
@@ -265,6 +285,36 @@ export function streamEvent(
   });
 }
 
+/** One connection of a port-forward has ended, or was refused. */
+export function connectionEvent(
+  facts: Facts,
+  target: AuditTarget,
+  { requestId, port, bytesIn, bytesOut, openedAt, durationMs, endedBy, error, isDenied }: AuditConnection,
+  at = new Date(),
+): AuditEvent {
+  const failure = (bounds: Bounds) => error && bounds.text("error", error, MAX.messageBytes);
+  return event(facts, target, at, {
+    type: "connection",
+    stage: "ResponseStarted",
+    status: (bounds) => {
+      const message = failure(bounds);
+      return message ? { metadata: {}, status: "Failure", message, code: 101 } : { metadata: {}, code: 101 };
+    },
+    annotations: (bounds) => ({
+      "authorization.k8s.io/decision": isDenied ? "forbid" : undefined,
+      "authorization.k8s.io/reason": isDenied ? failure(bounds) : undefined,
+      "postern.dev/port": port.toString(),
+      "postern.dev/request-id": bounds.text("request-id", requestId, MAX.nameBytes),
+      "postern.dev/bytes-in": bytesIn.toString(),
+      "postern.dev/bytes-out": bytesOut.toString(),
+      "postern.dev/opened-at": timestamp(openedAt),
+      "postern.dev/duration-ms": Math.round(durationMs).toString(),
+      "postern.dev/ended-by": endedBy,
+      "postern.dev/error": failure(bounds),
+    }),
+  });
+}
+
 /** The session is over. */
 export function endEvent(
   facts: Facts,
@@ -323,7 +373,7 @@ export function refusalEvent(
 }
 
 interface Shape {
-  type: "decision" | "start" | "stream" | "end" | "refusal";
+  type: "decision" | "start" | "stream" | "connection" | "end" | "refusal";
   stage: AuditEvent["stage"];
   status?: (bounds: Bounds) => ResponseStatus;
   annotations: (bounds: Bounds) => Record<string, string | undefined>;
@@ -367,7 +417,7 @@ function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: S
 }
 
 function requestAnnotations(
-  { protocol, argv, flags, fallbackOf }: Facts,
+  { protocol, argv, flags, fallbackOf, upstreamAuditId }: Facts,
   bounds: Bounds,
 ): Record<string, string | undefined> {
   const kept = argv && bounds.list("argv", argv, MAX.argvBytes, MAX.argvItems);
@@ -380,6 +430,8 @@ function requestAnnotations(
     "postern.dev/stderr": flags?.stderr.toString(),
     "postern.dev/tty": flags?.tty.toString(),
     "postern.dev/fallback-of": fallbackOf,
+    "postern.dev/upstream-audit-id": upstreamAuditId &&
+      bounds.text("upstream-audit-id", upstreamAuditId, MAX.nameBytes),
   };
 }
 
