@@ -21,6 +21,7 @@ import type { Gate } from "./routes/gate.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
+import { openKubelet } from "./session/upstream.ts";
 import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
@@ -106,10 +107,22 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
   if (kubelet.insecureSkipTLSVerify) {
     log.warn("kubelets are not verified: whoever stands between can read and change every session");
   }
+  const dial = {
+    timeoutMs: kubelet.dialTimeoutSeconds * 1000,
+    isAllowedAddress: addressFilter(kubelet.allowedAddresses),
+  };
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
     impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
     resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions }, signal),
+    authorizeNodeProxy: (user, name, signal) =>
+      authorizer.require(user, {
+        verb: "create",
+        group: "",
+        resource: "nodes",
+        subresource: "proxy",
+        name,
+      }, signal),
     authorize: (user, { namespace, pod: name, subresource }, signal) => {
       const { group } = authorization;
       return authorizer.require(user, {
@@ -128,10 +141,11 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
       return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
     },
     journal,
-    endpoint: async ({ kubelet: { host, port } }) => {
-      const { caCerts, token, clientCertificate } = await kubeletCredentials.current();
+    open: async ({ target, upstream: request, protocol }, signal) => {
+      const { host, port } = target.kubelet;
       const { serverName, insecureSkipTLSVerify } = kubelet;
-      return {
+      const { caCerts, token, clientCertificate } = await kubeletCredentials.current();
+      const endpoint = {
         host,
         port,
         caCerts,
@@ -140,10 +154,7 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
         ...(token !== undefined && { token }),
         ...(clientCertificate !== undefined && { clientCertificate }),
       };
-    },
-    dial: {
-      timeoutMs: kubelet.dialTimeoutSeconds * 1000,
-      isAllowedAddress: addressFilter(kubelet.allowedAddresses),
+      return await openKubelet(endpoint, request, protocol, { ...dial, signal });
     },
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,

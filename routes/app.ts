@@ -1,14 +1,24 @@
 import { Hono } from "hono";
+import type { ObjectReference } from "../audit/event.ts";
 import { Refusal } from "../kube/status.ts";
 import { answerOf, toResponse } from "./answer.ts";
+import { command } from "./command.ts";
+import { readCommandRequest, readKubeletCommand } from "./command_request.ts";
 import { recordRefusal } from "./evidence.ts";
-import { exec } from "./exec.ts";
 import { FallbackMemory } from "./fallback_memory.ts";
 import type { Gate } from "./gate.ts";
 import type { Handler, RequestContext } from "./handler.ts";
 import { Journey } from "./journey.ts";
 import { type Forward, passThrough } from "./passthrough.ts";
 import { readRequestTarget, type RequestTarget } from "./request_target.ts";
+import { run } from "./run.ts";
+import {
+  type KubeletAddress,
+  noSuchPath,
+  readKubeletAddress,
+  readPodAddress,
+  type SessionAddress,
+} from "./session_address.ts";
 
 /** What hono hands to a handler: the request as the front saw it, and its target as we read it. */
 interface Bindings {
@@ -19,20 +29,14 @@ interface Bindings {
 type Step = (journey: Journey, request: Request) => Promise<Response>;
 
 const POD = "/api/v1/namespaces/:namespace/pods/:name";
+const SERVICE = "/api/v1/namespaces/:namespace/services/:name";
+const NODE_PROXY = "/api/v1/nodes/:name/proxy";
 
-/** Paths that reach a container, a pod's port or a node in a way that is not served yet. */
-const NOT_YET = [
-  `${POD}/attach`,
-  `${POD}/portforward`,
-  `${POD}/proxy`,
-  `${POD}/proxy/*`,
-  "/api/v1/namespaces/:namespace/services/:name/proxy",
-  "/api/v1/namespaces/:namespace/services/:name/proxy/*",
-  "/api/v1/nodes/:name/proxy",
-  "/api/v1/nodes/:name/proxy/*",
-  "/api/v1/proxy/*",
-  "/proxy/*",
-];
+/** The forms of path by which the OpenShift documents open sessions. */
+const LEGACY = ["/proxy/*", "/api/v1/proxy/*"];
+
+/** What reaches a pod's port or a service's as HTTP. */
+const PROXIES = [POD, SERVICE].flatMap((path) => [`${path}/proxy`, `${path}/proxy/*`]);
 
 /**
  * The routes. What is matched is the canonical path that {@linkcode readRequestTarget} made, never a URL that
@@ -46,14 +50,12 @@ export function createApp(gate: Gate, forward: Forward): Handler {
   const fallbacks = new FallbackMemory();
 
   /** Runs a step; whatever it throws is answered and written down, here and nowhere else. */
-  const route = (step: Step, subresource?: string) => async (c: HonoContext) => {
+  const route = (step: Step, about?: (target: RequestTarget) => ObjectReference | undefined) =>
+  async (
+    c: { env: Bindings; req: { raw: Request } },
+  ) => {
     const { context, target } = c.env;
-    const journey = new Journey(
-      c.req.raw.method,
-      context,
-      target,
-      subresource ? podRef(target, subresource) : undefined,
-    );
+    const journey = new Journey(c.req.raw.method, context, target, about?.(target));
     fallbacks.recall(journey);
     try {
       return await step(journey, c.req.raw);
@@ -62,11 +64,17 @@ export function createApp(gate: Gate, forward: Forward): Handler {
       return await refuse(gate, journey, thrown);
     }
   };
-  type HonoContext = { env: Bindings; req: { raw: Request } };
 
-  app.all(`${POD}/exec`, route((journey) => exec(journey, gate), "exec"));
-  for (const path of NOT_YET) app.all(path, route(notYet));
-  app.on(["PUT", "PATCH", "POST"], `${POD}/ephemeralcontainers`, route(notYet, "ephemeralcontainers"));
+  for (const kind of ["exec", "attach"] as const) {
+    const step: Step = (journey) => command(journey, gate, readCommandRequest(journey.target, kind));
+    app.all(`${POD}/${kind}`, route(step, (target) => podRef(readPodAddress(target, kind))));
+  }
+  for (const path of [`${POD}/portforward`, ...PROXIES]) app.all(path, route(notYet));
+  for (const path of [NODE_PROXY, `${NODE_PROXY}/*`]) {
+    app.all(path, route((journey) => nodeProxy(journey, gate), kubeletRef));
+  }
+  app.on(["PUT", "PATCH", "POST"], `${POD}/ephemeralcontainers`, route(notYet));
+  for (const path of LEGACY) app.all(path, route((journey) => legacy(journey, gate), kubeletRef));
   app.all("*", route((journey, request) => plain(journey, request, forward)));
 
   return async (request, context) => {
@@ -74,11 +82,8 @@ export function createApp(gate: Gate, forward: Forward): Handler {
     try {
       target = readRequestTarget(context.rawTarget);
     } catch (thrown) {
-      return await refuse(
-        gate,
-        new Journey(request.method, context, { segments: [], path: "/", query: [] }),
-        thrown,
-      );
+      const unread = { segments: [], path: "/", query: [] };
+      return await refuse(gate, new Journey(request.method, context, unread), thrown);
     }
     return await app.fetch(request, { context, target });
   };
@@ -90,12 +95,30 @@ async function refuse(gate: Gate, journey: Journey, thrown: unknown): Promise<Re
   return toResponse(answer, journey.auditId, journey.context.upgrade);
 }
 
-function notYet({ target }: Journey): Promise<Response> {
-  const what = target.segments.find((segment) => NAMES.has(segment)) ?? "proxy";
-  const message = `${what} is not served by this gateway yet; only exec is`;
+/** A session by one of the paths of the OpenShift documents. Nothing else was ever served there. */
+function legacy(journey: Journey, gate: Gate): Promise<Response> {
+  const address = readKubeletAddress(journey.target.segments);
+  return address === undefined ? Promise.reject(noSuchPath()) : kubeletSession(journey, gate, address);
+}
+
+/** A session by a path of the node's kubelet, or another of its paths. */
+function nodeProxy(journey: Journey, gate: Gate): Promise<Response> {
+  const address = readKubeletAddress(journey.target.segments);
+  return address === undefined ? notYet(journey) : kubeletSession(journey, gate, address);
+}
+
+/** A session by a kubelet's own path. */
+async function kubeletSession(journey: Journey, gate: Gate, address: KubeletAddress): Promise<Response> {
+  const { kind, isRun } = address;
+  if (kind === "portforward") return await notYet(journey);
+  const request = readKubeletCommand({ ...address, kind }, journey.target);
+  return isRun ? await run(journey, gate, request) : await command(journey, gate, request);
+}
+
+function notYet(_journey: Journey): Promise<Response> {
+  const message = "this is not served by the gateway yet";
   return Promise.reject(new Refusal("NotImplemented", message, { rule: "not-served" }));
 }
-const NAMES: ReadonlySet<string> = new Set(["attach", "portforward", "ephemeralcontainers"]);
 
 function plain(journey: Journey, request: Request, forward: Forward): Promise<Response> {
   if (journey.context.upgrade === undefined) return passThrough(journey, request, forward);
@@ -103,6 +126,12 @@ function plain(journey: Journey, request: Request, forward: Forward): Promise<Re
   return Promise.reject(new Refusal("BadRequest", message, { rule: "upgrade" }));
 }
 
-function podRef({ segments }: RequestTarget, subresource: string) {
-  return { resource: "pods", namespace: segments[3]!, name: segments[5]!, apiVersion: "v1", subresource };
+function podRef({ namespace, pod: name, kind: subresource }: SessionAddress): ObjectReference {
+  return { resource: "pods", namespace, name, apiVersion: "v1", subresource };
+}
+
+/** What a kubelet's path is about: the pod, and by which of its subresources, as the API would say it. */
+function kubeletRef({ segments }: RequestTarget): ObjectReference | undefined {
+  const address = readKubeletAddress(segments);
+  return address && podRef(address);
 }

@@ -4,16 +4,38 @@ import type { Decision } from "../authz/policy/decision.ts";
 import type { Identity, User } from "../authz/user.ts";
 import type { TargetRequest } from "../kube/resolve_target.ts";
 import type { Target } from "../kube/target.ts";
-import type { DialOptions, KubeletEndpoint } from "../session/kubelet_dial.ts";
 import type { SessionLimits } from "../session/lifetime.ts";
+import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { HeaderLine } from "./handler.ts";
+import type { SessionKind } from "./session_address.ts";
 import type { SessionSlots } from "./session_slots.ts";
 
 /** What a session is authorized for, as SubjectAccessReview asks it. */
 export interface SessionAttributes {
   namespace: string;
   pod: string;
-  subresource: "exec" | "attach" | "portforward";
+  subresource: SessionKind;
+}
+
+/** Who asks, and the credential that was shown. */
+export interface Caller {
+  /** As whom: authorization and policy are asked about this one. */
+  user: User;
+  /** A secret: it goes to the API server and nowhere else. */
+  token: string;
+  /** WebSocket subprotocols without the one that held the token; absent where none did. */
+  subprotocols?: readonly string[];
+}
+
+/** What is to be opened, for whom. */
+export interface OpenRequest {
+  target: Target;
+  upstream: UpstreamRequest;
+  /** The only stream protocol to offer. */
+  protocol: string;
+  /** The caller's token and `Impersonate-*` headers, for an upstream that sessions are opened at in the caller's name. */
+  token: string;
+  rawHeaders: readonly HeaderLine[];
 }
 
 /**
@@ -29,13 +51,14 @@ export interface Gate {
   resolve(request: TargetRequest, signal: AbortSignal): Promise<Target>;
   /** May they? 403 in the API server's words. */
   authorize(user: User, attributes: SessionAttributes, signal: AbortSignal): Promise<void>;
+  /** May they use the node's own paths? 403 in the API server's words. */
+  authorizeNodeProxy(user: User, node: string, signal: AbortSignal): Promise<void>;
   /** What the policy says of this user and this target. Never throws: an error is a denial. */
   decide(user: User, target: Target, signal: AbortSignal): Promise<Decision>;
   /** Where the session is recorded. */
   journal: Journal;
-  /** The target's kubelet, with the gateway's credentials as they are now. */
-  endpoint(target: Target): Promise<KubeletEndpoint>;
-  dial: Omit<DialOptions, "signal">;
+  /** Opens the upstream: what was checked, and nothing else of that name. */
+  open(request: OpenRequest, signal: AbortSignal): Promise<OpenedUpstream>;
   limits: SessionLimits;
   /** Places for sessions that are open at once. */
   slots: SessionSlots;

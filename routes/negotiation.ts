@@ -6,11 +6,17 @@ import {
 } from "../protocol/remote_command/mod.ts";
 import { isUpgradeRequest, readUpgradeRequest, upgradeResponseHeaders } from "../protocol/websocket/mod.ts";
 import type { HeaderLine } from "./handler.ts";
+import type { SessionAddress } from "./session_address.ts";
 
 /** What a client and we agreed on, and the headers of the 101 that says so. */
-export type ClientProtocol =
-  | { transport: "spdy"; protocol: StreamProtocol; headers: readonly HeaderLine[] }
-  | { transport: "websocket"; protocol: ChannelProtocol; headers: readonly HeaderLine[] };
+export type ClientProtocol<Spdy extends string = string, WebSocket extends string = string> =
+  | { transport: "spdy"; protocol: Spdy; headers: readonly HeaderLine[] }
+  | { transport: "websocket"; protocol: WebSocket; headers: readonly HeaderLine[] };
+
+/** What a client speaks, as the events name it. */
+export function nameOf({ transport, protocol }: ClientProtocol): string {
+  return `${transport === "spdy" ? "SPDY/3.1" : "WebSocket"} ${protocol || "(none)"}`;
+}
 
 /** The upgrade cannot be made. Answered as API server and kubelet answer it: not every client reads a Status here. */
 export class NegotiationRefusal extends Error {
@@ -41,23 +47,25 @@ const SERVED: readonly ChannelProtocol[] = [
  * Agrees with a client of exec or attach on a protocol. WebSocket where `Upgrade` is exactly that, SPDY for all else.
  *
  * @param subprotocols of WebSocket, where a credential among them was taken out
+ * @param form of the path: clients of the oldest name no version of the stream protocol, and mean the first
  * @throws {NegotiationRefusal}
  */
 export function negotiate(
   method: string,
   headers: readonly HeaderLine[],
   subprotocols: readonly string[] | undefined,
-): ClientProtocol {
+  form: SessionAddress["form"] = "pod",
+): ClientProtocol<StreamProtocol, ChannelProtocol> {
   return isUpgradeRequest(headers)
     ? negotiateWebSocket(method, headers, subprotocols)
-    : negotiateSpdy(headers);
+    : negotiateSpdy(headers, form === "legacy" ? "channel.k8s.io" : undefined);
 }
 
 function negotiateWebSocket(
   method: string,
   headers: readonly HeaderLine[],
   subprotocols: readonly string[] | undefined,
-): ClientProtocol {
+): ClientProtocol<StreamProtocol, ChannelProtocol> {
   const request = readUpgradeRequest(method, headers);
   if (!request.ok) throw new NegotiationRefusal(request.status, request.body, request.headers, true);
   const offered = subprotocols ?? request.offered;
@@ -69,21 +77,29 @@ function negotiateWebSocket(
   return { transport: "websocket", protocol, headers: upgradeResponseHeaders(request.accept, protocol) };
 }
 
-function negotiateSpdy(headers: readonly HeaderLine[]): ClientProtocol {
+function negotiateSpdy(
+  headers: readonly HeaderLine[],
+  unnamed: StreamProtocol | undefined,
+): ClientProtocol<StreamProtocol, ChannelProtocol> {
   const values = (name: string) =>
     headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
   const [upgrade = ""] = values("upgrade");
   if (!upgrade.toLowerCase().includes("spdy/3.1")) {
     throw new NegotiationRefusal(400, "unable to upgrade: missing upgrade headers in request\n");
   }
-  const negotiation = negotiateStreamProtocol(values("x-stream-protocol-version"));
+  const offers = values("x-stream-protocol-version");
+  if (offers.length === 0 && unnamed !== undefined) return spdy(unnamed);
+  const negotiation = negotiateStreamProtocol(offers);
   if (!negotiation.ok) {
     const accepted = negotiation.accepted.map((name) =>
       ["X-Accepted-Stream-Protocol-Versions", name] as const
     );
     throw new NegotiationRefusal(negotiation.status, `${negotiation.message}\n`, accepted);
   }
-  const { protocol } = negotiation;
+  return spdy(negotiation.protocol);
+}
+
+function spdy<Protocol extends string>(protocol: Protocol): ClientProtocol<Protocol, never> {
   return {
     transport: "spdy",
     protocol,
