@@ -1,3 +1,6 @@
+import { PrefixedConnection } from "../../../session/prefixed_connection.ts";
+import { StreamConnection } from "../../../session/stream_connection.ts";
+import { SpdyPeer } from "../../support/spdy_peer.ts";
 import { within } from "./wait.ts";
 
 /** Where to connect to, and whom to trust there. */
@@ -76,6 +79,26 @@ export async function openSilently(
     },
     [Symbol.dispose]: () => connection.close(),
   };
+}
+
+/** A client that speaks SPDY over a connection of its own, or what it was refused with. */
+export async function openSpdy(
+  { port, caCerts }: Server,
+  start: string,
+  headers: readonly string[],
+): Promise<{ response: RawResponse; peer: SpdyPeer }> {
+  const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts });
+  try {
+    await send(connection, port, start, headers);
+    const response = await within(10_000, `an answer to ${start}`, readResponse(connection));
+    const early = Uint8Array.from(response.body, (character) => character.charCodeAt(0));
+    const stream = new StreamConnection(connection);
+    const peer = new SpdyPeer(response.code === 101 ? new PrefixedConnection(early, stream) : stream);
+    return { response, peer };
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
 }
 
 async function send(
