@@ -1,4 +1,4 @@
-/** The programs that are built from source: `kube`, and kubectl on a machine that has none. */
+/** The programs that are built from source, all of one Go module: they share versions and the compiled packages. */
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -30,24 +30,53 @@ const BUILD = [
   LINKER_FLAGS,
 ];
 
-/** Whether `kube` was built from the sources as they are now. */
-export async function isKubeBuilt(at: Layout): Promise<boolean> {
-  const built = await Deno.readTextFile(stamp(at)).catch(() => "");
-  return built === await sourceHash() && await isInstalled(at.kube);
+/**
+ * What `go build` is told, by the name of the program in `.cluster/bin`; built in this order, since the first compiles most of
+ * what the others are made of.
+ */
+const PROGRAMS = {
+  /** API server, controller manager, scheduler and kubelet. */
+  "kube": ".",
+  "kubectl-1.34": "k8s.io/kubernetes/cmd/kubectl",
+  /** A program that uses client-go. */
+  "goclient": "./goclient",
+  /** What ports of the test pods lead to. */
+  "toolbox-echo": "./echo",
+} as const;
+
+/** Name of a program that is built here. */
+export type BuiltProgram = keyof typeof PROGRAMS;
+
+const NAMES: readonly BuiltProgram[] = ["kube", "kubectl-1.34", "goclient", "toolbox-echo"];
+
+/** Where a program lies once it was built. */
+export function builtProgram(at: Layout, name: BuiltProgram): string {
+  return join(at.bin, name);
 }
 
-/** Builds API server, controller manager, scheduler and kubelet as one program: some 15 s, ten minutes the first time. */
-export async function buildKube(at: Layout): Promise<void> {
-  await build(at.kube, ".");
-  await Deno.writeTextFile(stamp(at), await sourceHash());
+/** The programs that were not built yet, or from other sources than there are now. */
+export async function programsToBuild(at: Layout): Promise<BuiltProgram[]> {
+  const built = await Promise.all(NAMES.map((name) => isBuilt(at, name)));
+  return NAMES.filter((_, index) => !built[index]);
 }
 
-/** The machine's kubectl where it has one, else one that is built here. @returns its absolute path */
+/** Builds one program: seconds where its packages are compiled already; `kube` takes ten minutes the first time. */
+export async function buildProgram(at: Layout, name: BuiltProgram): Promise<void> {
+  const target = PROGRAMS[name];
+  const path = builtProgram(at, name);
+  try {
+    await run(["go", ...BUILD, "-o", path, target], { cwd: MODULE, env: { CGO_ENABLED: "0" } });
+  } catch (error) {
+    if (error instanceof CommandFailed) throw new Error(`Go could not build ${target}`, { cause: error });
+    throw error;
+  }
+  await Deno.writeTextFile(stamp(path), await sourceHash(name));
+}
+
+/** The machine's kubectl where it has one, else the one that is built here. @returns its absolute path */
 export async function findKubectl(at: Layout): Promise<string> {
   if (await isInstalled("kubectl")) return (await run(["sh", "-c", "command -v kubectl"])).trim();
-  const path = join(at.bin, "kubectl");
-  if (!await isInstalled(path)) await build(path, "k8s.io/kubernetes/cmd/kubectl");
-  return path;
+  return builtProgram(at, "kubectl-1.34");
 }
 
 /** @throws {Unfit} where Go is missing or too old */
@@ -69,22 +98,27 @@ export function isRecentGo(version: string): boolean {
   return found >= GO_AT_LEAST.major * 1000 + GO_AT_LEAST.minor;
 }
 
-async function build(output: string, target: string): Promise<void> {
-  await checkGo();
-  try {
-    await run(["go", ...BUILD, "-o", output, target], { cwd: MODULE, env: { CGO_ENABLED: "0" } });
-  } catch (error) {
-    if (error instanceof CommandFailed) throw new Error(`Go could not build ${target}`, { cause: error });
-    throw error;
-  }
+async function isBuilt(at: Layout, name: BuiltProgram): Promise<boolean> {
+  const path = builtProgram(at, name);
+  const built = await Deno.readTextFile(stamp(path)).catch(() => "");
+  return built === await sourceHash(name) && await isInstalled(path);
 }
 
-async function sourceHash(): Promise<string> {
-  const hash = createHash("sha256").update(BUILD.join(" "));
-  for (const name of ["main.go", "go.mod", "go.sum"]) hash.update(await Deno.readFile(join(MODULE, name)));
+async function sourceHash(name: BuiltProgram): Promise<string> {
+  const target = PROGRAMS[name];
+  const hash = createHash("sha256").update([...BUILD, target].join(" "));
+  const sources = target.startsWith(".") ? await sourcesIn(join(MODULE, target)) : [];
+  for (const path of [join(MODULE, "go.mod"), join(MODULE, "go.sum"), ...sources]) {
+    hash.update(await Deno.readFile(path));
+  }
   return hash.digest("hex");
 }
 
-function stamp(at: Layout): string {
-  return `${at.kube}.sha256`;
+async function sourcesIn(folder: string): Promise<string[]> {
+  const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+  return names.filter((name) => name.endsWith(".go")).sort().map((name) => join(folder, name));
+}
+
+function stamp(path: string): string {
+  return `${path}.sha256`;
 }

@@ -8,11 +8,12 @@
 // deno-lint-ignore-file no-console -- a command: what it says is for the person who typed it
 
 import { dirname, join } from "node:path";
-import { buildKube, checkGo, findKubectl, isKubeBuilt } from "./build.ts";
+import { buildProgram, builtProgram, checkGo, findKubectl, programsToBuild } from "./build.ts";
 import { makeCertificates } from "./certificates.ts";
 import { endCluster, livingProcesses, removeFiles } from "./cleanup.ts";
 import { containerd, importImage } from "./containerd.ts";
 import { apiServer, controllerManager, etcd, scheduler } from "./control_plane.ts";
+import { removeIfThere } from "./files.ts";
 import { isHealthy } from "./health.ts";
 import { writeImage } from "./image.ts";
 import { kubelet } from "./kubelet.ts";
@@ -20,7 +21,8 @@ import { type Layout, layout } from "./layout.ts";
 import { createObjects, waitForNode, writeGatewayCredentials } from "./objects.ts";
 import { checkMachine, installPackages, unpackBusybox, unpackKubectl120 } from "./packages.ts";
 import { choosePorts } from "./ports.ts";
-import { isAlive, startInBackground, tail } from "./processes.ts";
+import { isAlive, isInstalled, run, startInBackground, tail } from "./processes.ts";
+import { installPythonClient } from "./python_client.ts";
 import { type Component, COMPONENTS, lockMachine, readMachineState, saveState, type State } from "./state.ts";
 import { Unfit } from "./unfit.ts";
 import { writeKubeconfig, writeTokens } from "./users.ts";
@@ -59,8 +61,8 @@ async function up(at: Layout): Promise<number> {
 
 /** From a machine that has nothing running to a cluster with its pods. */
 async function start(at: Layout): Promise<void> {
-  const mustBuild = !await isKubeBuilt(at);
-  if (mustBuild) await checkGo(); // before anything is installed for nothing
+  const toBuild = await programsToBuild(at);
+  if (toBuild.length > 0) await checkGo(); // before anything is installed for nothing
   await removeFiles(at);
   for (
     const folder of [at.bin, at.pki, at.gateway, at.etc, at.etcd, at.containerd, at.kubelet, at.image, at.log]
@@ -73,11 +75,22 @@ async function start(at: Layout): Promise<void> {
   if (installed.length > 0) console.log(`  installed ${installed.join(" ")}`);
   const kubectl120 = await step("kubectl 1.20", () => unpackKubectl120(at));
   const busybox = await step("busybox", () => unpackBusybox(at));
-  if (mustBuild) await step("building Kubernetes (ten minutes the first time)", () => buildKube(at));
-  const kubectl = await step("kubectl", () => findKubectl(at));
-  const archive = await step("container image", () => writeImage(at, busybox));
+  for (const name of toBuild) {
+    const first = name === "kube" ? " (Kubernetes: ten minutes the first time)" : "";
+    await step(`building ${name}${first}`, () => buildProgram(at, name));
+  }
+  const clients = {
+    kubectl: await findKubectl(at),
+    kubectl120,
+    kubectl134: builtProgram(at, "kubectl-1.34"),
+    python: await step("Python client", () => installPythonClient(at)),
+    goClient: builtProgram(at, "goclient"),
+    ...await isInstalled("oc") && { oc: (await run(["sh", "-c", "command -v oc"])).trim() },
+  };
+  const programs = { busybox, "toolbox-echo": builtProgram(at, "toolbox-echo") };
+  const archive = await step("container image", () => writeImage(at, programs));
 
-  const state = newState(at, kubectl, kubectl120);
+  const state = newState(at, clients);
   await step("certificates and users", () => writeIdentities(at, state));
   const launch = (component: Component, command: string[]) =>
     step(component, () => startComponent(at, state, component, command));
@@ -85,6 +98,7 @@ async function start(at: Layout): Promise<void> {
   await launch("etcd", etcd(at, state));
   await launch("containerd", await containerd(at));
   await step("importing the image", () => importImage(at, archive));
+  await removeIfThere(at.apiServerAuditLog); // the API server would add to it
   await launch("apiserver", apiServer(at, state));
   await launch("controller-manager", await controllerManager(at, state));
   await launch("scheduler", await scheduler(at, state));
@@ -98,7 +112,13 @@ async function start(at: Layout): Promise<void> {
   console.log(`up: ${state.apiServerUrl}\nkubectl --kubeconfig ${at.kubeconfig} --context admin get pods`);
 }
 
-function newState(at: Layout, kubectl: string, kubectl120: string): State {
+/** The programs that tests come to the cluster with. */
+type Clients = Pick<
+  State["paths"],
+  "kubectl" | "kubectl120" | "kubectl134" | "oc" | "python" | "goClient"
+>;
+
+function newState(at: Layout, clients: Clients): State {
   const ports = choosePorts();
   return {
     directory: at.root,
@@ -109,8 +129,7 @@ function newState(at: Layout, kubectl: string, kubectl120: string): State {
     nodeName: NODE_NAME,
     paths: {
       kubeconfig: at.kubeconfig,
-      kubectl,
-      kubectl120,
+      ...clients,
       caCertificate: join(at.pki, "ca.crt"),
       caKey: join(at.pki, "ca.key"),
       gatewayKubeconfig: join(at.gateway, "kubeconfig"),
@@ -118,6 +137,7 @@ function newState(at: Layout, kubectl: string, kubectl120: string): State {
       gatewayCertificate: join(at.gateway, "tls.crt"),
       gatewayKey: join(at.gateway, "tls.key"),
       log: at.log,
+      apiServerAuditLog: at.apiServerAuditLog,
     },
   };
 }
@@ -129,6 +149,7 @@ async function writeIdentities(at: Layout, state: State): Promise<void> {
     admin: { certificatePath: join(at.pki, "admin.crt"), keyPath: join(at.pki, "admin.key") },
     alice: { token: tokens.alice },
     bob: { token: tokens.bob },
+    carol: { token: tokens.carol },
     root: { token: tokens.root },
   });
 }

@@ -1,7 +1,7 @@
 /** Commands of etcd, the API server, the controller manager and the scheduler. */
 
 import { join } from "node:path";
-import type { Layout } from "./layout.ts";
+import { type Layout, SOURCES } from "./layout.ts";
 import type { State } from "./state.ts";
 import { tokenFile, writeKubeconfig } from "./users.ts";
 
@@ -50,6 +50,8 @@ export function apiServer(at: Layout, { ports }: State): string[] {
     "--kubelet-preferred-address-types=Hostname",
     `--service-cluster-ip-range=${SERVICE_ADDRESSES}`,
     "--endpoint-reconciler-type=none", // 127.0.0.1 may not be an endpoint of a Service
+    `--audit-policy-file=${join(SOURCES, "audit_policy.yaml")}`,
+    `--audit-log-path=${at.apiServerAuditLog}`,
   ];
 }
 

@@ -1,6 +1,6 @@
 /**
  * The one container image of the cluster, made of programs of this machine: busybox with its applets, bash, GNU tar
- * and rsync with the libraries they are linked to. It serves as pause image too.
+ * and rsync with the libraries they are linked to, and `toolbox-echo` for ports. It serves as pause image too.
  */
 
 import { createHash } from "node:crypto";
@@ -20,10 +20,16 @@ const FILES: Record<string, string> = {
   "www/index.html": "postern test cluster\n",
 };
 
+/** Absolute paths of the programs that are linked statically. */
+export interface StaticPrograms {
+  busybox: string;
+  "toolbox-echo": string;
+}
+
 /** Builds the image and writes it as an archive for `ctr images import`. @returns the archive's path */
-export async function writeImage(at: Layout, busybox: string): Promise<string> {
+export async function writeImage(at: Layout, programs: StaticPrograms): Promise<string> {
   const path = join(at.image, "toolbox.tar");
-  await Deno.writeFile(path, ociArchive(await rootFileSystem(busybox), IMAGE, ["/bin/sleep", "2147483647"]));
+  await Deno.writeFile(path, ociArchive(await rootFileSystem(programs), IMAGE, ["/bin/sleep", "2147483647"]));
   return path;
 }
 
@@ -61,12 +67,14 @@ export function ociArchive(root: readonly Entry[], name: string, command: readon
   ]);
 }
 
-async function rootFileSystem(busybox: string): Promise<Entry[]> {
+async function rootFileSystem(programs: StaticPrograms): Promise<Entry[]> {
   const entries = new Map<string, Entry>();
   const add = (entry: Entry) => entries.set(entry.path, entry);
 
-  add(file("bin/busybox", await Deno.readFile(busybox), 0o755));
-  for (const applet of (await run([busybox, "--list"])).trim().split("\n")) {
+  for (const [name, path] of Object.entries(programs)) {
+    add(file(`bin/${name}`, await Deno.readFile(path), 0o755));
+  }
+  for (const applet of (await run([programs.busybox, "--list"])).trim().split("\n")) {
     if (applet !== "busybox") add({ type: "symlink", path: `bin/${applet}`, target: "busybox" });
   }
   for (const program of LINKED_PROGRAMS) { // in place of busybox' own tar

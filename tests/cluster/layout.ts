@@ -1,17 +1,18 @@
 /**
- * Where everything of the test cluster lies. `down` removes all of it but `bin`, `debian`, `kubectl-1.20` and `log`.
+ * Where everything of the test cluster lies. `down` removes all of it but `bin`, `debian`, `python`, `kubectl-1.20` and `log`.
  *
  *     .cluster/
- *       kubeconfig          contexts admin, alice, bob, root, straight to the API server
+ *       kubeconfig          contexts admin, alice, bob, carol, root, straight to the API server
  *       state.json          ports, pids and paths, see state.ts
- *       bin/                kube (and kubectl, where the machine has none): built once
+ *       bin/                kube, kubectl-1.34, goclient, toolbox-echo: built once
  *       kubectl-1.20/       Debian's kubernetes-client, unpacked, not installed
  *       debian/             other Debian packages that are unpacked, not installed
+ *       python/             the Python client, installed once
  *       pki/                ca.crt, ca.key and every leaf
  *       gateway/            what a gateway in front of this cluster is started with
  *       etc/                configuration that the components read
  *       etcd/ containerd/ kubelet/ cni/ image/
- *       log/                one file for each component, begun anew by `up`
+ *       log/                one file for each component, begun anew by `up`; the API server's audit log
  */
 
 import { join } from "node:path";
@@ -32,6 +33,7 @@ export interface Layout {
   kube: string;
   kubectl120: string;
   debian: string;
+  python: string;
   pki: string;
   gateway: string;
   etc: string;
@@ -43,6 +45,7 @@ export interface Layout {
   cni: string;
   image: string;
   log: string;
+  apiServerAuditLog: string;
 }
 
 /** @param root the cluster's folder, absolute */
@@ -56,6 +59,7 @@ export function layout(root: string = join(CHECKOUT, ".cluster")): Layout {
     kube: at("bin", "kube"),
     kubectl120: at("kubectl-1.20"),
     debian: at("debian"),
+    python: at("python"),
     pki: at("pki"),
     gateway: at("gateway"),
     etc: at("etc"),
@@ -67,5 +71,6 @@ export function layout(root: string = join(CHECKOUT, ".cluster")): Layout {
     cni: at("cni"),
     image: at("image"),
     log: at("log"),
+    apiServerAuditLog: at("log", "apiserver-audit.log"),
   };
 }

@@ -1,4 +1,4 @@
-/** The objects that tests find in the cluster: manifests/, applied, and each pod waited for in the state it is meant to be in. */
+/** The objects that tests find in the cluster: manifests/, applied, and each waited for in the state it is meant to be in. */
 
 import { join } from "node:path";
 import { type Layout, SOURCES } from "./layout.ts";
@@ -13,15 +13,19 @@ const POD_DEADLINE_SECONDS = 120;
 /** Ten years: the gateway's token shall outlive any cluster. */
 const GATEWAY_TOKEN = "87600h";
 
-/** What `kubectl wait --for` says of each pod of manifests/pods.yaml. */
-const PODS: Record<string, string> = {
-  web: "condition=Ready",
-  shell: "condition=Ready",
-  privileged: "condition=Ready",
-  hostpid: "condition=Ready",
-  tty: "condition=Ready",
-  init: "jsonpath={.status.initContainerStatuses[0].state.running.startedAt}",
-  done: "jsonpath={.status.phase}=Succeeded",
+/** What `kubectl wait --for` says of each object that must come to a state. */
+const STATES: Record<string, string> = {
+  "pod/web": "condition=Ready",
+  "pod/shell": "condition=Ready",
+  "pod/privileged": "condition=Ready",
+  "pod/hostpid": "condition=Ready",
+  "pod/tty": "condition=Ready",
+  "pod/init": "jsonpath={.status.initContainerStatuses[0].state.running.startedAt}",
+  "pod/done": "jsonpath={.status.phase}=Succeeded",
+  "pod/attach": "condition=Ready",
+  "pod/attach-init": "jsonpath={.status.initContainerStatuses[0].state.running.startedAt}",
+  "pod/ports": "condition=Ready",
+  "deployment/ports": "condition=Available",
 };
 
 /** Waits until the node takes pods. */
@@ -36,7 +40,7 @@ export async function waitForNode(at: Layout, state: State): Promise<void> {
   await kubectl("wait", node, "--for=condition=Ready", `--timeout=${NODE_DEADLINE_SECONDS}s`);
 }
 
-/** Applies the manifests and waits for the pods. */
+/** Applies the manifests and waits for what they make. */
 export async function createObjects(at: Layout, state: State): Promise<void> {
   const kubectl = kubectlAs(at, state);
   await waitUntil( // no pod is admitted before its service account is there
@@ -46,8 +50,8 @@ export async function createObjects(at: Layout, state: State): Promise<void> {
   );
   await kubectl("apply", "--server-side", "-f", join(SOURCES, "manifests"));
   await Promise.all(
-    Object.entries(PODS).map(([name, condition]) =>
-      kubectl("wait", `pod/${name}`, `--for=${condition}`, `--timeout=${POD_DEADLINE_SECONDS}s`)
+    Object.entries(STATES).map(([name, condition]) =>
+      kubectl("wait", name, `--for=${condition}`, `--timeout=${POD_DEADLINE_SECONDS}s`)
     ),
   );
 }

@@ -19,6 +19,7 @@ const PROGRAMS: Record<string, string> = {
   "bash": "bash",
   "tar": "tar",
   "rsync": "rsync",
+  "python3": "python3-venv",
 };
 
 const APT_INSTALL = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];

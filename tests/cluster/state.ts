@@ -48,6 +48,13 @@ const StateSchema = z.object({
     kubeconfig: z.string(),
     kubectl: z.string(),
     kubectl120: z.string(),
+    kubectl134: z.string(),
+    /** The OpenShift client, where the machine has it: none of the registries brings it. */
+    oc: z.string().optional(),
+    /** A Python that has the client library of Kubernetes. */
+    python: z.string(),
+    /** tests/cluster/kube/goclient, built. */
+    goClient: z.string(),
     caCertificate: z.string(),
     caKey: z.string(),
     gatewayKubeconfig: z.string(),
@@ -55,6 +62,7 @@ const StateSchema = z.object({
     gatewayCertificate: z.string(),
     gatewayKey: z.string(),
     log: z.string(),
+    apiServerAuditLog: z.string(),
   }),
 });
 

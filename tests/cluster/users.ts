@@ -5,14 +5,14 @@ import { writeSecret } from "./files.ts";
 import type { Layout } from "./layout.ts";
 
 /** Users known by a token of the API server's --token-auth-file. None is in system:masters. */
-export const TOKEN_USERS = ["alice", "bob", "root"] as const;
+export const TOKEN_USERS = ["alice", "bob", "carol", "root"] as const;
 
 /** A user of a kubeconfig: by token, or by a client certificate of the cluster's authority. */
 export type Credential = { token: string } | { certificatePath: string; keyPath: string };
 
 /** Writes the API server's token file anew. @returns each user's token */
 export async function writeTokens(at: Layout): Promise<Record<typeof TOKEN_USERS[number], string>> {
-  const tokens = { alice: randomToken(), bob: randomToken(), root: randomToken() };
+  const tokens = { alice: randomToken(), bob: randomToken(), carol: randomToken(), root: randomToken() };
   const lines = TOKEN_USERS.map((name) => `${tokens[name]},${name},uid-${name}\n`);
   await writeSecret(tokenFile(at), lines.join(""));
   return tokens;
