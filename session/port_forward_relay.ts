@@ -190,7 +190,7 @@ export class PortForwardRelay {
       else if (!isAlone) this.#halves.set(requestId, connection);
     }
     const told = this.#tell({ type: "opened", id: frame.id, stream: stream.name });
-    const admit = () => this.#admit(stream, port, half !== undefined || isAlone);
+    const admit = () => this.#admit(stream, port, isAlone || half !== undefined && !isSpare);
     return told ? told.then(admit) : admit();
   }
 
@@ -378,7 +378,14 @@ export class PortForwardRelay {
   }
 
   #tell(event: StreamEvent): void | Promise<void> {
-    return this.#options.tap.push(event);
+    const failed = (cause: unknown) => {
+      throw new SessionFailure(auditFailure(cause), { cause });
+    };
+    try {
+      return this.#options.tap.push(event)?.catch(failed);
+    } catch (thrown) {
+      return failed(thrown);
+    }
   }
 
   /** As a kubelet does: text on the error stream, then both are reset (E-103). A client hears only what it knows as accepted. */

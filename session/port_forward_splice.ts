@@ -142,6 +142,7 @@ class PortForwardSplice implements Disposable {
         const chunk = await readFrom(this.#upstream);
         if (chunk === null) break;
         for (const frame of this.#fromUpstream.push(chunk)) {
+          if (this.#lifetime.isOver) return; // what ends because the session does is no end that the client should see
           const told = this.#upstreamFrame(frame);
           if (told) await told;
           isOpen = frame.type !== "goaway";

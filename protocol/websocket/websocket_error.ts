@@ -18,6 +18,8 @@ const ANSWER = {
   close_code_invalid: CLOSE_CODE.PROTOCOL_ERROR,
   close_reason_invalid: CLOSE_CODE.INVALID_PAYLOAD,
   message_too_large: CLOSE_CODE.TOO_LARGE,
+  /** Where bytes are carried that are no text. */
+  text_unexpected: CLOSE_CODE.PROTOCOL_ERROR,
   /** A v5 CLOSE that cannot be read. API servers answer 1000 here (E-78), and so do we. */
   channel_close_invalid: CLOSE_CODE.NORMAL,
 } as const;
