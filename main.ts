@@ -6,6 +6,7 @@ import { Authenticator } from "./authz/authenticate.ts";
 import { Authorizer } from "./authz/authorize.ts";
 import { impersonate } from "./authz/impersonate.ts";
 import { decide } from "./authz/policy/decide.ts";
+import { checkForwardedPort } from "./authz/policy/forwarded_port.ts";
 import { guardedBy, privilegedContainer } from "./authz/policy/privileged_container.ts";
 import { ConfigurationError } from "./config/fault.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
@@ -160,6 +161,13 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
       idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
       lingerMs: LINGER_MS,
+    },
+    forwarding: {
+      checkPort: (port) => {
+        const decision = checkForwardedPort(port, []);
+        return decision.allowed ? undefined : decision.reason;
+      },
+      maxConnections: 1024,
     },
     slots: new SessionSlots(sessions.maxSessions),
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),

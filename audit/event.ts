@@ -193,8 +193,8 @@ export interface AuditEnd {
   /** One sentence, as the client is told it. */
   message: string;
   exitCode?: number;
-  /** Summed up by name: a port-forward opens many streams of one name. */
-  streams: readonly Pick<AuditStream, "name" | "bytesIn" | "bytesOut">[];
+  /** Summed up by name. `count` is how many there were, where an entry stands for more than one. */
+  streams: readonly (Pick<AuditStream, "name" | "bytesIn" | "bytesOut"> & { count?: number })[];
   durationMs: number;
 }
 
@@ -500,13 +500,13 @@ function total(streams: AuditEnd["streams"], key: "bytesIn" | "bytesOut"): strin
 /** `{"stdout":{"streams":1,"bytesIn":0,"bytesOut":12}}` */
 function sumsByName(streams: AuditEnd["streams"], bounds: Bounds): string {
   const sums = new Map<string, { streams: number; bytesIn: number; bytesOut: number }>();
-  for (const { name, bytesIn, bytesOut } of streams) {
+  for (const { name, bytesIn, bytesOut, count = 1 } of streams) {
     // The names of a session's streams are few; whatever else comes shares the last entry.
     const known = sums.has(name) || sums.size < MAX.streamNames;
     const key = known ? bounds.text("streams", name, MAX.nameBytes) : "";
     const sum = sums.get(key) ?? { streams: 0, bytesIn: 0, bytesOut: 0 };
     sums.set(key, {
-      streams: sum.streams + 1,
+      streams: sum.streams + count,
       bytesIn: sum.bytesIn + bytesIn,
       bytesOut: sum.bytesOut + bytesOut,
     });

@@ -11,6 +11,7 @@ import type { Handler, RequestContext } from "./handler.ts";
 import { Journey } from "./journey.ts";
 import { type Forward, passThrough } from "./passthrough.ts";
 import { readRequestTarget, type RequestTarget } from "./request_target.ts";
+import { portForward } from "./port_forward.ts";
 import { run } from "./run.ts";
 import {
   type KubeletAddress,
@@ -69,7 +70,10 @@ export function createApp(gate: Gate, forward: Forward): Handler {
     const step: Step = (journey) => command(journey, gate, readCommandRequest(journey.target, kind));
     app.all(`${POD}/${kind}`, route(step, (target) => podRef(readPodAddress(target, kind))));
   }
-  for (const path of [`${POD}/portforward`, ...PROXIES]) app.all(path, route(notYet));
+  const forwarding: Step = (journey) =>
+    portForward(journey, gate, readPodAddress(journey.target, "portforward"));
+  app.all(`${POD}/portforward`, route(forwarding, (target) => podRef(readPodAddress(target, "portforward"))));
+  for (const path of PROXIES) app.all(path, route(notYet));
   for (const path of [NODE_PROXY, `${NODE_PROXY}/*`]) {
     app.all(path, route((journey) => nodeProxy(journey, gate), kubeletRef));
   }
@@ -110,7 +114,7 @@ function nodeProxy(journey: Journey, gate: Gate): Promise<Response> {
 /** A session by a kubelet's own path. */
 async function kubeletSession(journey: Journey, gate: Gate, address: KubeletAddress): Promise<Response> {
   const { kind, isRun } = address;
-  if (kind === "portforward") return await notYet(journey);
+  if (kind === "portforward") return await portForward(journey, gate, address);
   const request = readKubeletCommand({ ...address, kind }, journey.target);
   return isRun ? await run(journey, gate, request) : await command(journey, gate, request);
 }

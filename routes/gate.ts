@@ -60,6 +60,13 @@ export interface Gate {
   /** Opens the upstream: what was checked, and nothing else of that name. */
   open(request: OpenRequest, signal: AbortSignal): Promise<OpenedUpstream>;
   limits: SessionLimits;
+  /** What holds for each connection of a port-forward. */
+  forwarding: {
+    /** What the policy says of a port: the sentence of a denial. */
+    checkPort(port: number): string | undefined;
+    /** Connections of one session that may be open at once. */
+    maxConnections: number;
+  };
   /** Places for sessions that are open at once. */
   slots: SessionSlots;
   /** Tells the gateway's own log what no client may know. */

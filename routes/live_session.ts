@@ -22,7 +22,7 @@ export interface SessionPlan {
 /** What a session came to: bytes by stream, for its last event; and what is to be written down beside that. */
 export interface SessionAccount {
   end: SessionEnd;
-  streams: readonly { name: string; bytesIn: number; bytesOut: number }[];
+  streams: readonly { name: string; count?: number; bytesIn: number; bytesOut: number }[];
   events: readonly AuditEvent[];
 }
 

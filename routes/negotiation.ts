@@ -14,7 +14,7 @@ export type ClientProtocol<Spdy extends string = string, WebSocket extends strin
   | { transport: "websocket"; protocol: WebSocket; headers: readonly HeaderLine[] };
 
 /** What a client speaks, as the events name it. */
-export function nameOf({ transport, protocol }: ClientProtocol): string {
+export function nameOf({ transport, protocol }: { transport: string; protocol: string }): string {
   return `${transport === "spdy" ? "SPDY/3.1" : "WebSocket"} ${protocol || "(none)"}`;
 }
 
@@ -22,7 +22,7 @@ export function nameOf({ transport, protocol }: ClientProtocol): string {
 export class NegotiationRefusal extends Error {
   override readonly name = "NegotiationRefusal";
   constructor(
-    readonly status: 400 | 403 | 405,
+    readonly status: 400 | 403 | 405 | 500,
     /** Plain text; shown to the user by some clients. */
     readonly body: string,
     readonly headers: readonly HeaderLine[] = [],
@@ -81,13 +81,11 @@ function negotiateSpdy(
   headers: readonly HeaderLine[],
   unnamed: StreamProtocol | undefined,
 ): ClientProtocol<StreamProtocol, ChannelProtocol> {
-  const values = (name: string) =>
-    headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
-  const [upgrade = ""] = values("upgrade");
+  const [upgrade = ""] = headerValues(headers, "upgrade");
   if (!upgrade.toLowerCase().includes("spdy/3.1")) {
     throw new NegotiationRefusal(400, "unable to upgrade: missing upgrade headers in request\n");
   }
-  const offers = values("x-stream-protocol-version");
+  const offers = headerValues(headers, "x-stream-protocol-version");
   if (offers.length === 0 && unnamed !== undefined) return spdy(unnamed);
   const negotiation = negotiateStreamProtocol(offers);
   if (!negotiation.ok) {
@@ -100,9 +98,15 @@ function negotiateSpdy(
 }
 
 function spdy<Protocol extends string>(protocol: Protocol): ClientProtocol<Protocol, never> {
-  return {
-    transport: "spdy",
-    protocol,
-    headers: [["Connection", "Upgrade"], ["Upgrade", "SPDY/3.1"], ["X-Stream-Protocol-Version", protocol]],
-  };
+  return { transport: "spdy", protocol, headers: spdyAnswer(protocol) };
+}
+
+/** The headers of a 101 that switches to SPDY. */
+export function spdyAnswer(protocol: string): readonly HeaderLine[] {
+  return [["Connection", "Upgrade"], ["Upgrade", "SPDY/3.1"], ["X-Stream-Protocol-Version", protocol]];
+}
+
+/** The values of all lines of that name, in order. @param name in lower case */
+export function headerValues(headers: readonly HeaderLine[], name: string): string[] {
+  return headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
 }
