@@ -9,10 +9,11 @@ import assert from "node:assert/strict";
 import { tokenOf } from "./support/cluster.ts";
 import { Digest, pattern } from "./support/digest.ts";
 import { sharedGateway } from "./support/gateway.ts";
-import { CLIENTS, type Endpoint, Kubectl, kubectl, type Outcome } from "./support/kubectl.ts";
+import { CLIENTS, type Endpoint, Kubectl, kubectl } from "./support/kubectl.ts";
 import { rawRequest, SPDY_UPGRADE } from "./support/raw_http.ts";
+import { both, normalised, withoutNames } from "./support/side_by_side.ts";
 import { type Size, Terminal } from "./support/terminal.ts";
-import { DeadlineError, sleep } from "./support/wait.ts";
+import { sleep } from "./support/wait.ts";
 
 const gateway = sharedGateway();
 
@@ -204,6 +205,7 @@ for (const client of CLIENTS) {
     live(`exec gives the same through the gateway by ${client}: ${row.name}`, async () => {
       const run = async (endpoint: Endpoint) =>
         normalised(
+          gateway(),
           await kubectl({
             cluster: gateway().cluster,
             endpoint,
@@ -213,7 +215,7 @@ for (const client of CLIENTS) {
             deadlineMs: 10_000,
           }),
         );
-      const [direct, through] = await both(run);
+      const [direct, through] = await both(gateway(), run);
       assert.equal(direct.code, row.code, `directly: ${direct.stderr}`);
       if (typeof row.stdout === "string") assert.equal(text(direct.stdout), row.stdout);
       else if (row.stdout) assert.ok(equalBytes(direct.stdout, row.stdout), "directly: other bytes");
@@ -261,9 +263,9 @@ for (const client of CLIENTS) {
         const args = ["exec", "-i", "shell", "--", "sh", "-c", "head -c1; exit 3"];
         const session = Kubectl.start({ cluster: gateway().cluster, endpoint, client, args, stdin: "open" });
         await session.write("abc");
-        return normalised(await session.outcome);
+        return normalised(gateway(), await session.outcome);
       };
-      const [direct, through] = await both(run);
+      const [direct, through] = await both(gateway(), run);
       assert.deepEqual([direct.code, text(direct.stdout)], [3, "a"]);
       assert.deepEqual(through, direct);
     },
@@ -407,9 +409,9 @@ for (const client of CLIENTS) {
         const terminal = new Terminal(kubectlRun, size);
         await play(terminal);
         const exitCode = await terminal.end();
-        return { code: exitCode, shown: withoutNames(terminal.output) };
+        return { code: exitCode, shown: withoutNames(gateway(), terminal.output) };
       };
-      const [direct, through] = await both(run);
+      const [direct, through] = await both(gateway(), run);
       assert.equal(direct.code, code, `directly: ${direct.shown}`);
       if (shown !== "") assert.equal(direct.shown, shown);
       assert.deepEqual(through, direct);
@@ -419,38 +421,6 @@ for (const client of CLIENTS) {
 
 function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
-}
-
-function apiServer(): Endpoint {
-  return gateway().cluster.paths;
-}
-
-/**
- * Runs at both. Only the API server gets a second chance: of 150 runs of `true` by SPDY straight at it, one does not
- * end, its stdout being left open.
- */
-async function both<T>(run: (endpoint: Endpoint) => Promise<T>): Promise<[direct: T, through: T]> {
-  const directly = run(apiServer()).catch((error) => {
-    if (error instanceof DeadlineError) return run(apiServer());
-    throw error;
-  });
-  return await Promise.all([directly, run(gateway())]);
-}
-
-/**
- * What must differ: the server's address, and the random name that containerd gives an exec. What may: kubectl says
- * that it drops the empty messages that open a WebSocket session where they come before it expects them, and they come
- * at any time from either server.
- */
-function normalised({ code, stdout, stderr }: Outcome) {
-  return { code, stdout, stderr: withoutNames(text(stderr)) };
-}
-
-function withoutNames(output: string): string {
-  return output
-    .replaceAll(gateway().cluster.apiServerUrl, "<server>").replaceAll(gateway().url, "<server>")
-    .replaceAll(/exec "[0-9a-f]{64}"/g, 'exec "<id>"')
-    .replaceAll(/^E\d{4} .* websocket\.go:\d+\] Unknown stream id \d, discarding message\r?\n/gm, "");
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

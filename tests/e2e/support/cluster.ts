@@ -6,7 +6,7 @@ import { z } from "zod";
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** A user of the cluster, by the name of its kubeconfig context; `admin` has a certificate, the others a token. */
-export type User = "admin" | "alice" | "bob" | "root";
+export type User = "admin" | "alice" | "bob" | "carol" | "root";
 
 /** What the suite needs to know of the running cluster. */
 const Cluster = z.object({
@@ -18,6 +18,11 @@ const Cluster = z.object({
     kubeconfig: z.string(),
     kubectl: z.string(),
     kubectl120: z.string(),
+    kubectl134: z.string(),
+    oc: z.string().optional(),
+    python: z.string(),
+    goClient: z.string(),
+    apiServerAuditLog: z.string(),
     caCertificate: z.string(),
     gatewayKubeconfig: z.string(),
     gatewayToken: z.string(),

@@ -4,11 +4,14 @@ import { DeadlineError, eventually, within } from "./wait.ts";
 /** The three ways in which kubectl opens a session. */
 export const CLIENTS = ["websocket", "spdy", "kubectl-1.20"] as const;
 
+/** The same, and the kubectl of the cluster's own version in both of its ways. */
+export const ALL_CLIENTS = [...CLIENTS, "kubectl-1.34", "kubectl-1.34-spdy"] as const;
+
 /**
  * `websocket`: kubectl 1.32, protocol v5 over WebSocket. `spdy`: the same without WebSocket. `kubectl-1.20`: Debian's,
- * which knows nothing but SPDY and protocol v4.
+ * which knows nothing but SPDY and protocol v4. `kubectl-1.34`: over WebSocket, `kubectl-1.34-spdy` without.
  */
-export type Client = typeof CLIENTS[number];
+export type Client = typeof ALL_CLIENTS[number];
 
 /** Where kubectl connects to: the API server itself, or the gateway. */
 export interface Endpoint {
@@ -54,18 +57,24 @@ export async function kubectl(run: KubectlRun): Promise<Outcome> {
 
 /** The command line and environment of a run; a terminal needs them too. */
 export function commandOf({ cluster, endpoint, client = "websocket", user = "root", args }: KubectlRun) {
-  const binary = client === "kubectl-1.20" ? cluster.paths.kubectl120 : cluster.paths.kubectl;
+  const opensWebSockets = String(client === "websocket" || client === "kubectl-1.34");
   return {
-    binary,
+    binary: binaryOf(cluster, client),
     args: ["--kubeconfig", endpoint.kubeconfig, "--context", user, ...args],
     env: {
       PATH: Deno.env.get("PATH") ?? "/usr/bin:/bin",
       // Where kubectl keeps what it has discovered of a server, by the server's address.
       HOME: `${cluster.directory}/home`,
       TERM: "xterm",
-      KUBECTL_REMOTE_COMMAND_WEBSOCKETS: client === "websocket" ? "true" : "false",
+      KUBECTL_REMOTE_COMMAND_WEBSOCKETS: opensWebSockets,
+      KUBECTL_PORT_FORWARD_WEBSOCKETS: opensWebSockets,
     },
   };
+}
+
+function binaryOf({ paths }: Cluster, client: Client): string {
+  if (client === "kubectl-1.20") return paths.kubectl120;
+  return client.startsWith("kubectl-1.34") ? paths.kubectl134 : paths.kubectl;
 }
 
 /** A kubectl that runs. */
