@@ -54,7 +54,7 @@ export async function forwardChannels(
   const channels = new ChannelsConnection(client, request, options.limits.lingerMs);
   const end = await splicePortForward(channels, upstream, options);
   await channels.closed;
-  return channels.haveAllEnded && end.by === "client" ? ALL_ENDED : end;
+  return channels.haveAllEnded && end.reason === "client_closed" ? ALL_ENDED : end;
 }
 
 /** A port of the request and its two streams. */
