@@ -252,42 +252,6 @@ live("exec without an upgrade says so, and to bob it says that he may not", asyn
   assert.equal((await raw(`POST ${EXEC}`, await bearer("bob"))).code, 403);
 });
 
-const waysAround = [
-  "/api/v1/namespaces/default/pods/web:8080/proxy/",
-  "/api/v1/namespaces/default/services/web/proxy/",
-  "/api/v1/nodes/node1/proxy/run/default/shell/shell?cmd=id",
-  "/api/v1/nodes/node1:10250/proxy/exec/default/shell/shell?command=id",
-  "/proxy/nodes/node1/exec/default/shell?command=id",
-  "/proxy/minions/node1/exec/default/shell?command=id",
-  "/api/v1/proxy/nodes/node1/exec/default/shell/shell",
-];
-for (const target of waysAround) {
-  live(`no other way into a container is passed through: ${target}`, async () => {
-    for (const upgrade of [[], SPDY_UPGRADE, WEBSOCKET_UPGRADE]) {
-      const { code } = await raw(`GET ${target}`, [...upgrade, ...await bearer("root")]);
-      assert.equal(code, 501);
-    }
-  });
-}
-
-// What is not served yet is refused, not let through.
-
-for (const client of CLIENTS) {
-  live(`attach and port-forward are refused with a reason until they are served, by ${client}`, async () => {
-    const attach = await through({ client, user: "alice", args: ["attach", "tty"] });
-    assert.equal(attach.code, 1);
-    assert.match(attach.stderr, /not.*(implemented|served|supported)/i);
-    const forward = await through({ client, user: "alice", args: ["port-forward", "pod/web", ":8080"] });
-    assert.equal(forward.code, 1);
-  });
-}
-for (const subresource of ["attach", "portforward"]) {
-  live(`${subresource} is 501 until it is served`, async () => {
-    const target = `/api/v1/namespaces/default/pods/tty/${subresource}?stdout=true&ports=80`;
-    assert.equal((await raw(`POST ${target}`, [...SPDY_UPGRADE, ...await bearer("alice")])).code, 501);
-  });
-}
-
 function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
 }
