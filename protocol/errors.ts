@@ -6,6 +6,8 @@
  */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
+  /** Which of the peer's frames it was, the first being 1; set by the decoder that counted them. */
+  frame?: number;
   constructor(
     readonly code: string,
     message: string,

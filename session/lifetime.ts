@@ -1,67 +1,84 @@
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { spokenDuration } from "./duration.ts";
+import { Keepalive, type KeepaliveLimits, type Party, type Pings } from "./keepalive.ts";
 import { type SessionEnd, SessionFailure } from "./stream_event.ts";
 
+export type { Party } from "./keepalive.ts";
+
 /** How long a session may take for what; all in milliseconds. */
-export interface SessionLimits {
+export interface SessionLimits extends KeepaliveLimits {
   /** From the upgrade until all expected streams are open; the kubelet gives up at 30 s, without a word. */
   setupTimeoutMs: number;
-  /** Without a byte either way, pings included. */
+  /** Without stream data either way. Pings are none: clients send them for as long as they run. */
   idleTimeoutMs: number;
+  /**
+   * From the upgrade to the end, whatever happens; 0: no limit. Timers of the platform hold 24 days at most.
+   * @default {0}
+   */
+  timeLimitMs?: number;
   /** How long a client is waited for that has been told the end. */
   lingerMs: number;
-  /**
-   * How often a client is spoken to whose stdin nobody takes: it cannot be read then, so nothing else tells that it is gone.
-   * @default {10000}
-   */
-  probeMs?: number;
 }
 
-/** Which end of a session. */
-export type Party = "client" | "upstream";
+/** How each side of a session is spoken to when there is nothing to say. */
+export interface SessionPings {
+  client: Pings;
+  upstream: Pings;
+}
 
 /**
- * Decides how a session ends: the first cause counts. Watches the clock and the gateway's own shutdown, so that
- * every wait in a session has an end.
+ * Decides how a session ends: the first cause counts. Watches the clock, both sides' signs of life and the gateway's own
+ * shutdown, so that every wait in a session has an end.
  */
 export class Lifetime implements Disposable {
+  readonly client: Keepalive;
+  readonly upstream: Keepalive;
   readonly #ended = Promise.withResolvers<SessionEnd>();
   readonly #signal: AbortSignal;
   readonly #idleTimer: ReturnType<typeof setInterval>;
   readonly #setupTimer: ReturnType<typeof setTimeout>;
-  readonly #probeTimer: ReturnType<typeof setInterval>;
+  readonly #limitTimer: ReturnType<typeof setTimeout> | undefined;
   #lastActivityMs = performance.now();
   #end: SessionEnd | undefined;
 
-  /**
-   * @param signal aborted when the gateway can keep the session no longer
-   * @param probe speaks to the client; called while it is not read
-   */
-  constructor(limits: SessionLimits, signal: AbortSignal, probe: () => Promise<void>) {
+  /** @param signal aborted when the gateway can keep the session no longer */
+  constructor(
+    limits: SessionLimits,
+    signal: AbortSignal,
+    pings: SessionPings | (() => Promise<void>),
+  ) {
+    const { setupTimeoutMs, idleTimeoutMs, timeLimitMs = 0 } = limits;
     this.#signal = signal;
-    this.#probeTimer = setInterval(() => {
-      if (!this.isBlocked || this.isOver) return;
-      probe().catch((lost) => this.fail("client", lost));
-    }, limits.probeMs ?? 10_000);
+    const none = () => Promise.resolve();
+    const { client, upstream } = typeof pings === "function"
+      ? { client: { ask: none, tell: pings }, upstream: { ask: none, tell: none } }
+      : pings;
+    this.client = new Keepalive("client", client, limits, (thrown) => this.fail("client", thrown));
+    this.upstream = new Keepalive("upstream", upstream, limits, (thrown) => this.fail("upstream", thrown));
+    const message = "timed out waiting for the client's streams";
     this.#setupTimer = setTimeout(
-      () =>
-        this.end({
-          reason: "setup_timeout",
-          by: "gateway",
-          message: "timed out waiting for the client's streams",
-        }),
-      limits.setupTimeoutMs,
+      () => this.end({ reason: "setup_timeout", by: "gateway", message }),
+      setupTimeoutMs,
     );
     this.#idleTimer = setInterval(() => {
-      if (performance.now() - this.#lastActivityMs < limits.idleTimeoutMs) return;
-      this.end({ reason: "idle_limit", by: "gateway", message: "the session was idle for too long" });
-    }, Math.max(10, Math.min(10_000, limits.idleTimeoutMs / 4)));
+      if (performance.now() - this.#lastActivityMs < idleTimeoutMs) return;
+      this.end({
+        reason: "idle_limit",
+        by: "gateway",
+        message: `nothing was sent either way for ${spokenDuration(idleTimeoutMs)}`,
+      });
+    }, Math.max(10, Math.min(10_000, idleTimeoutMs / 4)));
+    if (timeLimitMs > 0) {
+      const message = `the session reached its time limit of ${spokenDuration(timeLimitMs)}`;
+      this.#limitTimer = setTimeout(
+        () => this.end({ reason: "time_limit", by: "gateway", message }),
+        timeLimitMs,
+      );
+    }
     signal.addEventListener("abort", this.#onAbort);
     if (signal.aborted) this.#onAbort();
   }
-
-  /** Set while what the client sent waits for the upstream to take it. */
-  isBlocked = false;
 
   /** Resolves once, with the first cause. */
   get ended(): Promise<SessionEnd> {
@@ -72,9 +89,20 @@ export class Lifetime implements Disposable {
     return this.#end !== undefined;
   }
 
-  /** Something was said: the idle clock starts again. */
+  /** Stream data moved, or a stream opened, either way: the idle clock starts again. */
   touch(): void {
     this.#lastActivityMs = performance.now();
+    this.client.moved();
+    this.upstream.moved();
+  }
+
+  /** Set while what the client sent waits for the upstream to take it. */
+  get isBlocked(): boolean {
+    return this.client.isBlocked;
+  }
+
+  set isBlocked(isBlocked: boolean) {
+    this.client.isBlocked = isBlocked;
   }
 
   /** All expected streams are open. */
@@ -85,6 +113,8 @@ export class Lifetime implements Disposable {
   end(end: SessionEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    this.client[Symbol.dispose]();
+    this.upstream[Symbol.dispose]();
     this.#ended.resolve(end);
   }
 
@@ -92,7 +122,8 @@ export class Lifetime implements Disposable {
   fail(party: Party, thrown: unknown): void {
     if (thrown instanceof SessionFailure) return this.end(thrown.end);
     if (thrown instanceof ProtocolError) {
-      const message = `the ${party} broke the protocol: ${thrown.message} (${thrown.code})`;
+      const where = thrown.frame === undefined ? "" : ` in its frame ${thrown.frame}`;
+      const message = `the ${party} broke the protocol${where}: ${thrown.message} (${thrown.code})`;
       return this.end({ reason: "protocol_error", by: party, message });
     }
     this.end({ reason: "gateway_error", by: "gateway", message: "the gateway failed", cause: thrown });
@@ -105,7 +136,9 @@ export class Lifetime implements Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#setupTimer);
     clearInterval(this.#idleTimer);
-    clearInterval(this.#probeTimer);
+    clearTimeout(this.#limitTimer);
+    this.client[Symbol.dispose]();
+    this.upstream[Symbol.dispose]();
     this.#signal.removeEventListener("abort", this.#onAbort);
   }
 }

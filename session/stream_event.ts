@@ -26,6 +26,7 @@ export type EndReason =
   | "upstream_vanished"
   | "upstream_refused"
   | "idle_limit"
+  | "time_limit"
   | "setup_timeout"
   | "gateway_draining"
   | "protocol_error"
