@@ -13,8 +13,31 @@ export const sessions = section({
     from: 1,
     to: 604800,
     fallback: 14400,
-    description: "How long a session may go without a frame in either direction. " +
-      "The default, 4 hours, is the container runtime's.",
+    description: "How long a session may go without stream data in either direction. Pings do not count: " +
+      "kubectl sends one every 5 seconds for as long as it runs. The default, 4 hours, is the container runtime's, " +
+      "which counts pings too.",
+  }),
+  timeLimitSeconds: wholeNumber({
+    from: 0,
+    to: 2147483,
+    fallback: 0,
+    description: "How long a session may last at all, in use or not; 0: as long as it likes.",
+  }),
+  pingSeconds: wholeNumber({
+    from: 0,
+    to: 86400,
+    fallback: 30,
+    description: "After so long without stream data, client and upstream are pinged, and again and again, " +
+      "so that load balancers keep the connections; 0: never.",
+  }),
+  silenceTimeoutSeconds: wholeNumber({
+    from: 0,
+    to: 604800,
+    fallback: 120,
+    description:
+      "How long a side may say nothing at all after it was pinged, before it counts as vanished; 0: for ever. " +
+      "Only a side that has answered before is given up, and no client that may have output to read yet: " +
+      "it could be paging it.",
   }),
   maxSessions: wholeNumber({
     from: 1,
