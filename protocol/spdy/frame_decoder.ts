@@ -53,6 +53,8 @@ export class FrameDecoder {
   readonly #inflater: HeaderInflater;
   readonly #header = new Uint8Array(HEADER_BYTES);
   #headerBytes = 0;
+  /** Frames that were begun. */
+  #frames = 0;
   /** The control frame that is being gathered. */
   #control: { payload: Uint8Array; gathered: number } | undefined;
   /** The DATA frame that is passing through. */
@@ -76,9 +78,18 @@ export class FrameDecoder {
   /**
    * @param chunk the next bytes, cut anywhere
    * @returns every frame, or piece of a DATA frame, that is now known
-   * @throws {ProtocolError} the connection cannot go on
+   * @throws {ProtocolError} the connection cannot go on; it says which frame it was
    */
   push(chunk: Uint8Array): Frame[] {
+    try {
+      return this.#read(chunk);
+    } catch (thrown) {
+      if (thrown instanceof ProtocolError) thrown.frame = this.#frames;
+      throw thrown;
+    }
+  }
+
+  #read(chunk: Uint8Array): Frame[] {
     const frames: Frame[] = [];
     let offset = 0;
     while (offset < chunk.length) {
@@ -107,6 +118,7 @@ export class FrameDecoder {
 
   /** Reads the frame header at `offset`; of a DATA frame also the payload behind it. Returns what follows. */
   #begin(bytes: Uint8Array, offset: number, frames: Frame[]): number {
+    this.#frames += 1;
     const word = uint32(bytes, offset);
     const flags = bytes[offset + 4]!;
     const length = uint32(bytes, offset + 4) & 0xff_ffff;

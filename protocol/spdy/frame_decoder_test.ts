@@ -154,6 +154,19 @@ for (const { name, bytes, code } of REFUSED) {
   });
 }
 
+Deno.test("FrameDecoder says which frame broke the protocol, however frames are cut", () => {
+  const wire = hex(
+    "00000003 00000002 6869  80030006 00000004 00000001  00000003 04000000  00000003 00000000",
+  );
+  for (let cut = 0; cut <= wire.length; cut++) {
+    const decoder = new FrameDecoder();
+    assert.throws(() => {
+      decoder.push(wire.subarray(0, cut));
+      decoder.push(wire.subarray(cut));
+    }, (thrown) => thrown instanceof ProtocolError && thrown.frame === 3 && thrown.code === "flags_unknown");
+  }
+});
+
 Deno.test("E-54 FrameDecoder passes a 16 MB DATA frame on in pieces and holds nothing", () => {
   const decoder = new FrameDecoder();
   let passed = 0;

@@ -69,6 +69,8 @@ export class FrameDecoder {
   readonly #maxFrameBytes: number;
   readonly #header = new Uint8Array(MAX_HEADER_BYTES);
   #headerBytes = 0;
+  /** Frames that were begun. */
+  #frames = 0;
   readonly #control = new Uint8Array(MAX_CONTROL_BYTES);
   /** Where payloads are unmasked: the pusher's chunk is left as it was. Kept, for it is as large as every chunk. */
   #clear = new Uint8Array();
@@ -88,13 +90,18 @@ export class FrameDecoder {
     return this.#headerBytes + (frame !== undefined && isControl(frame.opcode) ? frame.position : 0);
   }
 
+  /** Which of the peer's frames is being read, the first being 1: inside `for … of` the one of the last event. */
+  get frameNumber(): number {
+    return this.#frames;
+  }
+
   /**
    * Reads `chunk` as the events are asked for, so take all of them before the next call; `for … of` does.
    * After a Close frame whatever follows is ignored.
    *
    * @param chunk the next bytes, cut anywhere; not changed
    * @returns what is now known, in order. All that stood before a fault is yielded before the fault is thrown.
-   * @throws {WebSocketError} the peer broke the protocol; `closeCode` is the answer
+   * @throws {WebSocketError} the peer broke the protocol; `closeCode` is the answer, `frame` says which frame it was
    */
   *push(chunk: Uint8Array): Generator<WebSocketEvent, void, undefined> {
     if (this.#state === "closed") return;
@@ -107,22 +114,29 @@ export class FrameDecoder {
     if (this.#role === "server" && chunk.length > this.#clear.length) {
       this.#clear = new Uint8Array(roundToWord(chunk.length));
     }
-    let offset = 0;
-    while (offset < chunk.length || this.#frame !== undefined) {
-      this.#frame ??= this.#readHeader(chunk[offset++]!);
-      const frame = this.#frame;
-      if (frame === undefined) continue;
-      const bytes = chunk.subarray(offset, offset + frame.lengthBytes - frame.position);
-      if (bytes.length === 0 && frame.position < frame.lengthBytes) break; // need more
-      offset += bytes.length;
-      const event = isControl(frame.opcode) ? this.#readControl(frame, bytes) : this.#readData(frame, bytes);
-      if (frame.position === frame.lengthBytes) this.#frame = undefined;
-      if (event === undefined) continue;
-      yield event;
-      if (event.type === "close") {
-        this.#state = "closed";
-        return;
+    try {
+      let offset = 0;
+      while (offset < chunk.length || this.#frame !== undefined) {
+        this.#frame ??= this.#readHeader(chunk[offset++]!);
+        const frame = this.#frame;
+        if (frame === undefined) continue;
+        const bytes = chunk.subarray(offset, offset + frame.lengthBytes - frame.position);
+        if (bytes.length === 0 && frame.position < frame.lengthBytes) break; // need more
+        offset += bytes.length;
+        const event = isControl(frame.opcode)
+          ? this.#readControl(frame, bytes)
+          : this.#readData(frame, bytes);
+        if (frame.position === frame.lengthBytes) this.#frame = undefined;
+        if (event === undefined) continue;
+        yield event;
+        if (event.type === "close") {
+          this.#state = "closed";
+          return;
+        }
       }
+    } catch (thrown) {
+      if (thrown instanceof ProtocolError) thrown.frame = this.#frames;
+      throw thrown;
     }
     this.#state = "ready";
   }
@@ -130,6 +144,7 @@ export class FrameDecoder {
   /** Takes one more byte of a header. Refuses it at the first byte that is wrong; opens the frame with the last. */
   #readHeader(byte: number): OpenFrame | undefined {
     const header = this.#header;
+    if (this.#headerBytes === 0) this.#frames += 1;
     header[this.#headerBytes++] = byte;
     if (this.#headerBytes === 1) this.#checkStart(byte);
     if (this.#headerBytes === 2) this.#checkLengthAndMask(header[0]!, byte);

@@ -233,6 +233,24 @@ for (const { name, role, bytes, code, closeCode } of FAULTS) {
   });
 }
 
+Deno.test("FrameDecoder says which frame broke the protocol, however frames are cut", () => {
+  const wire = hex("8900 02026869 8001ff c1");
+  for (let cut = 0; cut <= wire.length; cut++) {
+    const decoder = new FrameDecoder({ role: "client" });
+    assert.throws(() => {
+      Array.from(decoder.push(wire.subarray(0, cut)));
+      Array.from(decoder.push(wire.subarray(cut)));
+    }, (thrown) => thrown instanceof WebSocketError && thrown.frame === 4 && thrown.code === "reserved_bits");
+  }
+});
+
+Deno.test("FrameDecoder tells the frame of the event that it yielded last", () => {
+  const decoder = new FrameDecoder({ role: "client" });
+  const numbers: number[] = [];
+  for (const _ of decoder.push(hex("8900 82026869 8900"))) numbers.push(decoder.frameNumber);
+  assert.deepEqual(numbers, [1, 2, 3]);
+});
+
 Deno.test("FrameDecoder takes a frame of exactly 32 MiB and holds none of it (E-84)", () => {
   const decoder = new FrameDecoder({ role: "client" });
   const chunk = new Uint8Array(1024 * 1024);
