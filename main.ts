@@ -160,6 +160,9 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
       idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
+      timeLimitMs: sessions.timeLimitSeconds * 1000,
+      pingMs: sessions.pingSeconds * 1000,
+      silenceMs: sessions.silenceTimeoutSeconds * 1000,
       lingerMs: LINGER_MS,
     },
     forwarding: {
