@@ -5,7 +5,8 @@
 // It listens on every address, serves any number of connections at once, and ends with 1 when it cannot listen.
 //
 //	echo      gives back what comes, and ends when the client has ended its side
-//	digest    counts and hashes what comes, and at its end answers "BYTES SHA256\n"
+//	digest    reads "BYTES\n" and as many bytes, and answers "BYTES SHA256\n"; no end of the client's side is needed,
+//	          because containerd 1.6 passes none on
 //	generate  reads "BYTES\n" and answers as many bytes: blocks of 4096, each begins with its number (8 bytes, big
 //	          endian), every other byte is the low byte of its place in the block
 //	greet     says "PORT\n" and ends
@@ -85,21 +86,21 @@ func echo(connection *net.TCPConn) error {
 }
 
 func digest(connection *net.TCPConn) error {
-	hash := sha256.New()
-	bytes, err := io.Copy(hash, connection)
+	reader := bufio.NewReader(connection)
+	count, err := readCount(reader)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(connection, "%d %x\n", bytes, hash.Sum(nil))
+	hash := sha256.New()
+	if _, err := io.CopyN(hash, reader, count); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(connection, "%d %x\n", count, hash.Sum(nil))
 	return err
 }
 
 func generate(connection *net.TCPConn) error {
-	line, err := bufio.NewReader(connection).ReadString('\n')
-	if err != nil {
-		return err
-	}
-	left, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	left, err := readCount(bufio.NewReader(connection))
 	if err != nil {
 		return err
 	}
@@ -116,6 +117,14 @@ func generate(connection *net.TCPConn) error {
 		left -= int64(written)
 	}
 	return nil
+}
+
+func readCount(reader *bufio.Reader) (int64, error) {
+	line, err := reader.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(line), 10, 64)
 }
 
 func greet(connection *net.TCPConn) error {
