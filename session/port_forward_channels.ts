@@ -21,7 +21,7 @@ import {
   RST_STATUS,
   type RstStreamFrame,
 } from "../protocol/spdy/mod.ts";
-import { type DataEvent, WebSocketError } from "../protocol/websocket/mod.ts";
+import { type DataEvent, encodePong, OPCODE, WebSocketError } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { type PortForwardOptions, splicePortForward } from "./port_forward_splice.ts";
 import type { SessionEnd } from "./stream_event.ts";
@@ -94,6 +94,8 @@ class ChannelsConnection implements ByteConnection {
   #frames: Uint8Array[] = [];
   #woken = Promise.withResolvers<"woken">();
   #reading: Promise<DataEvent[] | null> | undefined;
+  /** Pings of the gateway that the client's next pong answers. */
+  #asked: number[] = [];
   #hasStarted = false;
   #hasEnded = false;
 
@@ -175,6 +177,7 @@ class ChannelsConnection implements ByteConnection {
 
   async write(bytes: Uint8Array): Promise<void> {
     const messages: Uint8Array[] = [];
+    const pings: number[] = [];
     for (const frame of this.#decoder.push(bytes)) {
       switch (frame.type) {
         case "data":
@@ -184,7 +187,7 @@ class ChannelsConnection implements ByteConnection {
           messages.push(...this.#rst(frame));
           break;
         case "ping":
-          messages.push(this.#ping(frame.id));
+          pings.push(frame.id);
           break;
         case "goaway":
           await this.#socket.write(...messages.splice(0));
@@ -193,6 +196,7 @@ class ChannelsConnection implements ByteConnection {
         default: // nothing that channels could tell
       }
     }
+    messages.push(...this.#ping(pings));
     if (messages.length > 0) await this.#socket.write(...messages);
   }
 
@@ -225,16 +229,23 @@ class ChannelsConnection implements ByteConnection {
     if (this.haveAllEnded) this.#leave();
   }
 
-  /** Passes a ping of the gateway on. Some clients answer only while their program reads: for these we answer at once. */
-  #ping(id: number): Uint8Array {
-    if (!this.#socket.hasPinged) this.#say({ type: "ping", id });
-    return this.#socket.pingFrame(pingPayload(id));
+  /**
+   * Passes the gateway's pings on, a whole round as one. Some clients answer only while their program reads: for these we
+   * answer at once.
+   */
+  #ping(ids: readonly number[]): Uint8Array[] {
+    const asked = ids.filter((id) => id % 2 === 0);
+    if (ids.length > asked.length) return [encodePong(new Uint8Array())]; // nothing is asked, something is told
+    if (asked.length === 0) return [];
+    this.#asked = asked;
+    const payload = new TextEncoder().encode(String(asked.at(-1)));
+    if (!this.#socket.hasPinged) this.#pong(payload);
+    return [this.#socket.frame(OPCODE.PING, payload)];
   }
 
   #pong(payload: Uint8Array): void {
-    if (!this.#socket.hasPinged || payload.length !== 4) return;
-    const id = Buffer.from(payload).readUInt32BE();
-    if (id !== 0) this.#say({ type: "ping", id });
+    if (new TextDecoder().decode(payload) !== String(this.#asked.at(-1))) return;
+    for (const id of this.#asked.splice(0)) this.#say({ type: "ping", id });
   }
 
   #leave(): void {
@@ -256,10 +267,4 @@ class ChannelsConnection implements ByteConnection {
 
 function hasEnded({ dataEnded, errorEnded }: ChannelPort): boolean {
   return dataEnded && errorEnded;
-}
-
-function pingPayload(id: number): Uint8Array {
-  const payload = Buffer.alloc(4);
-  payload.writeUInt32BE(id);
-  return payload;
 }

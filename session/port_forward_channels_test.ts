@@ -305,6 +305,41 @@ Deno.test("a client that is lost without a Close has vanished", async () => {
   await kubelet.idle();
 });
 
+const PATIENCE: { name: string; pings: boolean; answers: boolean; reason?: string }[] = [
+  { name: "that never pinged, and answers nothing, is kept", pings: false, answers: false },
+  { name: "that pinged, and answers, is kept", pings: true, answers: true },
+  {
+    name: "that pinged, and answers no more, is given up",
+    pings: true,
+    answers: false,
+    reason: "client_vanished",
+  },
+];
+for (const { name, pings, answers, reason } of PATIENCE) {
+  Deno.test(`a client ${name}`, async () => {
+    const limits = { setupTimeoutMs: 20, idleTimeoutMs: 5_000, lingerMs: 50, pingMs: 20, silenceMs: 100 };
+    const { client, kubelet, kubeletEnd, ended } = await scene([80], { 80: echo }, { limits });
+    kubelet.mux.answersPings = true;
+    if (pings) await client.raw(OPCODE.PING, "x");
+    let answered = 0;
+    // One that once answered can be missed: so the last of them answers the first question too.
+    const reading = client.until(() => {
+      for (const payload of client.pings.splice(0)) {
+        if (answers || answered === 0) client.raw(OPCODE.PONG, payload).catch(() => {});
+        answered++;
+      }
+      return false;
+    });
+    const over = ended.then((end) => end.reason);
+    assert.equal(await Promise.race([over, new Promise((tick) => setTimeout(tick, 600, undefined))]), reason);
+    assert.ok(answered > 1, "it was asked more than once");
+    client.end.close();
+    kubeletEnd.close();
+    await Promise.all([ended, reading, kubelet.mux.ended]);
+    await kubelet.idle();
+  });
+}
+
 Deno.test("a client's pings are answered, whatever else goes on", async () => {
   const { client, finish } = await scene([80], { 80: echo });
   await client.raw(OPCODE.PING, "are you there");

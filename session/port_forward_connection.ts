@@ -12,7 +12,7 @@ export interface ForwardedConnection {
   bytesOut: number;
   openedAt: Date;
   durationMs: number;
-  /** Who ended it first; `session` where it was still open at the end of that, `gateway` where it was refused. */
+  /** Who ended it first; `session` where the pod still had it open at the end of that, `gateway` where it was refused. */
   endedBy: "client" | "upstream" | "gateway" | "session";
   /** The text of its error stream, at most 2 KiB of it, or why the gateway refused it. */
   error?: string;

@@ -145,7 +145,7 @@ export class PortForwardRelay {
   /** Ends all connections that are open. @returns when every one is written down; never rejects */
   async endAll(): Promise<void> {
     for (const connection of this.#connections) {
-      connection.endedBy = "session";
+      if (!connection.data?.upstreamEnded) connection.endedBy = "session";
       this.#close(connection);
     }
     await Promise.all(this.#reports);

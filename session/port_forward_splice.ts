@@ -1,9 +1,10 @@
 import { ProtocolError } from "../protocol/errors.ts";
-import { type Frame, FrameDecoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts";
+import { type Frame, FrameDecoder, FrameEncoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { type ForwardingOptions, PortForwardRelay } from "./port_forward_relay.ts";
 import { Sender } from "./port_forward_sender.ts";
+import { SpdyPings } from "./spdy_pings.ts";
 import { CLIENT_CLOSED, CLIENT_VANISHED, type SessionEnd, SessionFailure } from "./stream_event.ts";
 
 export type { ForwardedConnection } from "./port_forward_connection.ts";
@@ -50,7 +51,8 @@ class PortForwardSplice implements Disposable {
   readonly #toClient: Sender;
   readonly #toUpstream: Sender;
   readonly #relay: PortForwardRelay;
-  #nextProbeId = 2;
+  readonly #clientPings: SpdyPings;
+  readonly #upstreamPings: SpdyPings;
   #clientSaidGoodbye = false;
 
   constructor(client: ByteConnection, upstream: ByteConnection, options: PortForwardOptions) {
@@ -59,7 +61,10 @@ class PortForwardSplice implements Disposable {
     this.#lingerMs = options.limits.lingerMs;
     this.#toClient = new Sender(this.#client);
     this.#toUpstream = new Sender(this.#upstream);
-    this.#lifetime = new Lifetime(options.limits, options.signal, () => this.#probe());
+    this.#clientPings = new SpdyPings(this.#client, "server", new FrameEncoder());
+    this.#upstreamPings = new SpdyPings(this.#upstream, "client", new FrameEncoder());
+    const pings = { client: this.#clientPings, upstream: this.#upstreamPings };
+    this.#lifetime = new Lifetime(options.limits, options.signal, pings);
     this.#lifetime.setUp(); // a client need not open anything
     const senders = { toClient: this.#toClient, toUpstream: this.#toUpstream };
     this.#relay = new PortForwardRelay(senders, options, (end) => this.#lifetime.end(end));
@@ -89,7 +94,7 @@ class PortForwardSplice implements Disposable {
   }
 
   async #leaveUpstream(): Promise<void> {
-    if (this.#lifetime.isBlocked) return;
+    if (this.#lifetime.client.isBlocked) return;
     this.#toUpstream.addFrame({ type: "goaway", lastGoodId: 0, status: GOAWAY_STATUS.OK });
     await this.#toUpstream.flush();
   }
@@ -107,15 +112,16 @@ class PortForwardSplice implements Disposable {
         const chunk = await readFrom(this.#client);
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
+        this.#lifetime.client.heard();
         for (const frame of this.#fromClient.push(chunk)) {
           const told = this.#clientFrame(frame);
           if (told) await told;
           if (this.#clientSaidGoodbye || this.#lifetime.isOver) break; // what follows a GOAWAY is read by nobody
         }
         await this.#toClient.flushAnswers();
-        this.#lifetime.isBlocked = true;
+        this.#lifetime.client.isBlocked = true;
         await this.#toUpstream.flush();
-        this.#lifetime.isBlocked = false;
+        this.#lifetime.client.isBlocked = false;
         await this.#relay.room();
         if (this.#clientSaidGoodbye) break;
       }
@@ -141,6 +147,7 @@ class PortForwardSplice implements Disposable {
       for (let isOpen = true; isOpen;) {
         const chunk = await readFrom(this.#upstream);
         if (chunk === null) break;
+        this.#lifetime.upstream.heard();
         for (const frame of this.#fromUpstream.push(chunk)) {
           if (this.#lifetime.isOver) return; // what ends because the session does is no end that the client should see
           const told = this.#upstreamFrame(frame);
@@ -149,20 +156,15 @@ class PortForwardSplice implements Disposable {
           if (!isOpen) break;
         }
         await this.#toUpstream.flushAnswers();
+        this.#lifetime.upstream.isBlocked = true;
         await this.#toClient.flush();
+        this.#lifetime.upstream.isBlocked = false;
         await this.#relay.room();
       }
       this.#lifetime.end(UPSTREAM_CLOSED);
     } catch (thrown) {
       this.#lifetime.fail("upstream", thrown);
     }
-  }
-
-  /** A ping with a server's even id, which every client echoes. */
-  async #probe(): Promise<void> {
-    this.#toClient.addFrame({ type: "ping", id: this.#nextProbeId });
-    this.#nextProbeId += 2;
-    await this.#toClient.flush();
   }
 
   #clientFrame(frame: Frame): void | Promise<void> {
@@ -172,8 +174,8 @@ class PortForwardSplice implements Disposable {
       case "rst_stream":
         this.#lifetime.touch();
         return this.#relay.fromClient(frame);
-      case "ping": // hop by hop; an even id is the echo of a probe
-        if (frame.id % 2 === 1) this.#toClient.addFrame(frame);
+      case "ping":
+        if (this.#clientPings.received(frame)) this.#lifetime.client.answered();
         return;
       case "goaway":
         this.#clientSaidGoodbye = true;
@@ -198,7 +200,7 @@ class PortForwardSplice implements Disposable {
       case "syn_stream":
         return this.#relay.fromUpstream(frame);
       case "ping":
-        if (frame.id % 2 === 0) this.#toUpstream.addFrame(frame);
+        if (this.#upstreamPings.received(frame)) this.#lifetime.upstream.answered();
         return;
       case "goaway":
       case "headers":

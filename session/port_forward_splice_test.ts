@@ -577,3 +577,25 @@ for (const name of ["rejects", "throws"]) {
     assert.equal(heard, "");
   });
 }
+
+for (const party of ["client", "upstream"] as const) {
+  Deno.test(`a session without a word is kept by pings, and ends when the ${party} answers no more`, async () => {
+    const limits = { ...LIMITS, pingMs: 20, silenceMs: 100 };
+    const all = session({ 80: echo }, { limits });
+    const sides = { client: all.client, upstream: all.kubelet.mux };
+    for (const side of Object.values(sides)) side.answersPings = true;
+    const { error } = await connect(all.client, 80, "0");
+    const isOver = all.ended.then(() => "over");
+    assert.equal(await Promise.race([isOver, new Promise((tick) => setTimeout(tick, 300, "kept"))]), "kept");
+    sides[party].answersPings = false;
+    const sentence = `nothing was heard from the ${party} for 100ms though it was asked`;
+    if (party === "upstream") assert.equal(await error.text(), sentence);
+    const end = await all.ended;
+    assert.equal(end.reason, `${party}_vanished`);
+    assert.equal(end.message, sentence);
+    all.clientEnd.close();
+    all.kubeletEnd.close();
+    await Promise.all([all.client.ended, all.kubelet.mux.ended]);
+    await all.kubelet.idle();
+  });
+}

@@ -6,7 +6,6 @@ import {
   encodeFrame,
   encodePong,
   FrameDecoder,
-  OPCODE,
   type Opcode,
   type Role,
   WebSocketError,
@@ -95,11 +94,6 @@ export class WebSocketPeer {
   /** A whole frame, masked where we are the client. */
   frame(opcode: Opcode, payload: Uint8Array): Uint8Array {
     return encodeFrame(opcode, payload, this.#mask());
-  }
-
-  /** Asks for a sign of life. */
-  pingFrame(payload: Uint8Array): Uint8Array {
-    return this.frame(OPCODE.PING, payload);
   }
 
   /** Ends the connection for a fault that was found in the messages. */

@@ -18,6 +18,8 @@ export class SpdyMux {
   #nextId = 1;
   /** Ids of pings that came. */
   readonly pings: number[] = [];
+  /** Whether pings are echoed, as a peer does that is there. */
+  answersPings = false;
   /** Status of the GOAWAY that came. */
   goaway: number | undefined;
   /** Resolves at the end of the connection. */
@@ -92,6 +94,7 @@ export class SpdyMux {
         return this.#streams.get(frame.id)?.reset(frame.status);
       case "ping":
         this.pings.push(frame.id);
+        if (this.answersPings) this.send(frame);
         return;
       case "goaway":
         this.goaway = frame.status;
