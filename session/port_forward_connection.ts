@@ -102,6 +102,7 @@ export class OpenConnection {
   /** Takes text of its error stream. Copies what it keeps. */
   fail(text: Uint8Array): void {
     const kept = text.slice(0, MAX_ERROR_BYTES - this.#errorBytes);
+    if (kept.length === 0) return;
     this.#errorBytes += kept.length;
     this.#error.push(kept);
   }

@@ -143,25 +143,27 @@ Deno.test("what one side does not take is not read from the other: no buffer gro
   }
 });
 
-Deno.test("a client that reads nothing is not read without end, however little its frames give rise to", async () => {
-  const encoder = new FrameEncoder();
-  const again = synStream(1, { streamtype: "error", port: "80" });
-  const floods = {
-    resets: () => Buffer.concat(Array.from({ length: 1000 }, () => encoder.encode(again))),
-    pongs: () => Buffer.concat(Array.from({ length: 1000 }, () => encoder.encode({ type: "ping", id: 1 }))),
-  };
-  for (const [name, flood] of Object.entries(floods)) {
+Deno.test("a client that reads nothing is not read without end, though its frames are all answered here", async () => {
+  const denials = (encoder: FrameEncoder, id: number) => [
+    encoder.encode(synStream(id, { streamtype: "error", port: "5432", requestid: "0" })),
+    encoder.encode(synStream(id + 2, { streamtype: "data", port: "5432", requestid: "0" })),
+  ];
+  const pings = (encoder: FrameEncoder) =>
+    Array.from({ length: 200 }, () => encoder.encode({ type: "ping", id: 1 }));
+  for (const [name, flood] of Object.entries({ denials, pings })) {
     const [clientEnd, gatewayToClient] = pipe();
     const [gatewayToKubelet, kubeletEnd] = pipe();
-    const ended = splicePortForward(gatewayToClient, gatewayToKubelet, options());
+    const checkPort = () => "no".repeat(2000);
+    const ended = splicePortForward(gatewayToClient, gatewayToKubelet, options({ checkPort }));
     const kubelet = new SpdyPeer(kubeletEnd).rest().catch(() => {});
+    const encoder = new FrameEncoder();
     const sending = (async () => {
-      for (let index = 0; index < 40; index++) await clientEnd.write(flood());
+      for (let id = 1; id < 1200; id += 4) await clientEnd.write(Buffer.concat(flood(encoder, id)));
     })().catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 100));
     assert.ok(
       gatewayToClient.pendingBytes < 400_000,
-      `${gatewayToClient.pendingBytes} bytes of ${name} wait`,
+      `${gatewayToClient.pendingBytes} bytes for ${name} wait`,
     );
     clientEnd.lose();
     await ended;

@@ -84,7 +84,7 @@ export class PortForwardRelay {
   readonly #reports = new Set<Promise<void>>();
   #lastClientId = 0;
   #lastUpstreamId = 0;
-  #lastRefusedRequestId: string | undefined;
+  #lastRefused: string | undefined;
 
   /** @param fail ends the session */
   constructor(
@@ -238,8 +238,9 @@ export class PortForwardRelay {
   /** Refuses a stream with no word but a reset, as kubelets do (E-101), and writes down why. */
   #refuse(id: number, status: number, requestId: string, port: number, error: string): void {
     // The other stream of a connection is refused for the same reason: that is no second connection.
-    const isKnown = requestId === this.#lastRefusedRequestId;
-    this.#lastRefusedRequestId = requestId;
+    const what = JSON.stringify([requestId, port, error]);
+    const isKnown = what === this.#lastRefused;
+    this.#lastRefused = what;
     const refused = { requestId, port, bytesIn: 0, bytesOut: 0, openedAt: new Date(), durationMs: 0, error };
     const written = isKnown ? undefined : this.#report({ ...refused, endedBy: "gateway" });
     this.#toClient.after(written, () => this.#reset(id, status));

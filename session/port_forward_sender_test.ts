@@ -1,8 +1,5 @@
 import assert from "node:assert/strict";
-import { PortForwardRelay } from "./port_forward_relay.ts";
 import { Sender } from "./port_forward_sender.ts";
-import type { ForwardedConnection } from "./port_forward_connection.ts";
-import type { ControlFrame } from "../protocol/spdy/mod.ts";
 
 /** Takes what is written when it is told to. */
 class Sink {
@@ -69,33 +66,4 @@ Deno.test("Sender.after writes when it is time, behind all that came before, and
   await turn();
   await sender.flush();
   assert.deepEqual(sink.written.join(""), "first last");
-});
-
-Deno.test("PortForwardRelay remembers nothing of connections that have ended, however many there were", () => {
-  const reports: ForwardedConnection[] = [];
-  const senders = { toClient: new Sender(new Sink(true)), toUpstream: new Sender(new Sink(true)) };
-  const relay = new PortForwardRelay(senders, {
-    tap: { push: () => {} },
-    checkPort: (port) => port === 81 ? "denied" : undefined,
-    onConnection: (report) => void reports.push(report),
-    isLegacy: false,
-    maxConnections: 10,
-  }, () => {});
-  const syn = (id: number, streamtype: string, port: number): ControlFrame & { type: "syn_stream" } => ({
-    ...{ type: "syn_stream", id, associatedId: 0, priority: 0, slot: 0, fin: false, unidirectional: false },
-    headers: new Map([["streamtype", streamtype], ["port", String(port)]]),
-  });
-  for (let id = 1; id < 40_000; id += 4) {
-    relay.fromClient(syn(id, "error", 80));
-    if (id % 3 === 0) { // of some only one stream ever comes
-      relay.fromClient({ type: "rst_stream", id, status: 5 });
-      continue;
-    }
-    relay.fromClient(syn(id + 2, "data", 80));
-    for (const each of [id, id + 2]) relay.fromUpstream({ type: "rst_stream", id: each, status: 5 });
-    senders.toClient.discard();
-    senders.toUpstream.discard();
-  }
-  assert.equal(relay.openStreams, 0);
-  assert.equal(reports.length, 10_000);
 });

@@ -203,6 +203,27 @@ Deno.test("E-104 a second stream of its type is the kubelet's to complain of, an
   assert.deepEqual(wrote, [["other", 4, 4, undefined], ["r", 0, 0, words]]);
 });
 
+Deno.test("E-105 a half that the kubelet gives up is told so, and the session lives on", async () => {
+  const { clientEnd, kubeletEnd, ended, reports } = scene();
+  const client = new SpdyMux(clientEnd);
+  const words = "(conn=0xc000, request=0) timed out waiting for streams";
+  const kubelet = new SpdyMux(kubeletEnd, (stream) => {
+    stream.accept();
+    if (stream.headers.get("requestid") === "0") stream.write(words);
+  });
+  const half = client.open({ streamtype: "error", port: "80", requestid: "0" });
+  assert.equal(new TextDecoder().decode((await half.read())!), words);
+  assert.equal(await client.open({ streamtype: "error", port: "80", requestid: "1" }).answered, "accepted");
+  await half.cancel();
+  await client.close();
+  await ended;
+  await kubelet.ended;
+  assert.deepEqual(reports.map(({ requestId, error }) => [requestId, error]), [["0", words], [
+    "1",
+    undefined,
+  ]]);
+});
+
 Deno.test("E-106 the port of a connection is its data stream's, for the event and for the kubelet", async () => {
   const { client, kubelet, finish, reports } = session({ 81: echo });
   client.open({ streamtype: "error", port: "80", requestid: "0" });
