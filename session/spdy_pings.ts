@@ -21,17 +21,15 @@ const UNASKED_ID = { server: 0x7fff_ffff, client: 0x7fff_fffe } as const;
 export class SpdyPings implements Pings {
   readonly #connection: ByteConnection;
   readonly #role: "server" | "client";
-  readonly #encoder: FrameEncoder;
+  readonly #encoder = new FrameEncoder();
   #lastId: number;
   #unanswered: number[] = [];
   #isAnswering = false;
   #awaited = new Set<number>();
 
-  /** @param encoder the one whose frames go to `connection`; pings leave its compression as it was */
-  constructor(connection: ByteConnection, role: "server" | "client", encoder: FrameEncoder) {
+  constructor(connection: ByteConnection, role: "server" | "client", _encoder?: FrameEncoder) {
     this.#connection = connection;
     this.#role = role;
-    this.#encoder = encoder;
     this.#lastId = role === "server" ? 0 : -1;
   }
 

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { FrameEncoder } from "../protocol/spdy/mod.ts";
 import { pipe } from "../tests/support/pipe.ts";
 import { SpdyPeer } from "../tests/support/spdy_peer.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 
 function scene(role: "server" | "client") {
   const [gateway, end] = pipe();
-  return { pings: new SpdyPings(gateway, role, new FrameEncoder()), peer: new SpdyPeer(end), end };
+  return { pings: new SpdyPings(gateway, role), peer: new SpdyPeer(end), end };
 }
 
 const ping = (id: number) => ({ type: "ping" as const, id });

@@ -7,24 +7,29 @@ import {
   dataHeader,
   type Frame,
   FrameDecoder,
-  FrameEncoder,
   GOAWAY_STATUS,
   RST_STATUS,
+  synStream,
   type SynStreamFrame,
 } from "../protocol/spdy/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { GuardedTap } from "./guarded_tap.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
-import { Outbox } from "./outbox.ts";
-import { StatusCollector } from "./status_collector.ts";
+import { Sender } from "./port_forward_sender.ts";
+import { SpdyPings } from "./spdy_pings.ts";
+import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
   CLIENT_CLOSED,
   CLIENT_VANISHED,
   COMMAND_ENDED,
+  type Direction,
   type SessionEnd,
   SILENT_END,
   type Tap,
   UPSTREAM_CLOSED,
 } from "./stream_event.ts";
+
+const MAX_STREAM_ID = 0x7fff_ffff;
 
 /** Streams that one remote command session may open; a client needs five at most. */
 const MAX_STREAMS = 32;
@@ -32,10 +37,12 @@ const MAX_STREAMS = 32;
 /** Streams whose bytes a kubelet reads. What is sent on others would block its connection, so it goes no further. */
 const READ_BY_KUBELET: ReadonlySet<string> = new Set(["stdin", "resize"]);
 
-/** A stream of the session, opened by the client. */
+/** A stream of the session, opened by the client, or by us in its place. */
 interface SplicedStream {
   id: number;
   name: string;
+  /** The client does not know it. */
+  isHidden: boolean;
   clientEnded: boolean;
   upstreamEnded: boolean;
   sizes?: ResizeDecoder;
@@ -45,8 +52,16 @@ interface SplicedStream {
 export interface SpdySpliceOptions {
   /** Negotiated with both sides: it says what an error stream without a word means. */
   protocol: StreamProtocol;
+  /** What the streams are those of. @default {"exec"} */
+  purpose?: Purpose;
   /** How many streams the client has to open before the command starts. */
   expectedStreams: number;
+  /**
+   * Whether the error stream is opened for a client that has opened all others. The OpenShift documents know none, and a
+   * kubelet waits for one. A client that opens its own all the same, right after the others, gets this one.
+   * @default {false}
+   */
+  opensErrorStream?: boolean;
   tap: Tap;
   limits: SessionLimits;
   /** Aborted when the gateway must end the session. */
@@ -57,8 +72,8 @@ export interface SpdySpliceOptions {
  * A SPDY client spliced to a SPDY kubelet. Data passes as it is; each frame is read, shown to the tap, then forwarded.
  *
  * Header blocks are written anew, so the kubelet sees only headers that we understood. What a kubelet would drop or
- * choke on (data of ended or unread streams, HEADERS, sizes that are none) goes no further. Both directions
- * are read only while the other side takes what was read. Closes both connections.
+ * choke on (data of ended or unread streams, HEADERS, sizes that are none) goes no further, and pings go hop by hop. Both
+ * directions are read only while the other side takes what was read. Closes both connections.
  *
  * @returns how it ended, after the client was told
  */
@@ -75,25 +90,37 @@ class SpdySplice implements Disposable {
   readonly #client: GuardedConnection;
   readonly #upstream: GuardedConnection;
   readonly #options: SpdySpliceOptions;
+  readonly #tap: GuardedTap;
   readonly #lifetime: Lifetime;
   readonly #fromClient = new FrameDecoder();
   readonly #fromUpstream = new FrameDecoder();
-  readonly #toClient = new FrameEncoder();
-  readonly #toUpstream = new FrameEncoder();
+  readonly #toClient: Sender;
+  readonly #toUpstream: Sender;
+  readonly #clientPings: SpdyPings;
+  readonly #upstreamPings: SpdyPings;
   readonly #streams = new Map<number, SplicedStream>();
   readonly #status: StatusCollector;
   #errorStream: SplicedStream | undefined;
+  /** We opened the error stream upstream, the client did not. */
+  #hasOwnErrorStream = false;
+  /** What stood on the error stream if the client knew it. */
+  #missedFailure: Uint8Array | undefined;
   #lastClientId = 0;
   #goawayToClient = false;
-  #nextProbeId = 2;
   #clientSaidGoodbye = false;
 
   constructor(client: ByteConnection, upstream: ByteConnection, options: SpdySpliceOptions) {
     this.#client = new GuardedConnection(client, "client");
     this.#upstream = new GuardedConnection(upstream, "upstream");
     this.#options = options;
-    this.#status = new StatusCollector(options.protocol);
-    this.#lifetime = new Lifetime(options.limits, options.signal, () => this.#probe());
+    this.#tap = new GuardedTap(options.tap);
+    this.#status = new StatusCollector(options.protocol, options.purpose);
+    this.#toClient = new Sender(this.#client);
+    this.#toUpstream = new Sender(this.#upstream);
+    this.#clientPings = new SpdyPings(this.#client, "server");
+    this.#upstreamPings = new SpdyPings(this.#upstream, "client");
+    const pings = { client: this.#clientPings, upstream: this.#upstreamPings };
+    this.#lifetime = new Lifetime(options.limits, options.signal, pings);
   }
 
   [Symbol.dispose](): void {
@@ -117,55 +144,49 @@ class SpdySplice implements Disposable {
   /** Tells a client whose command did not end what happened: never exit 0 for a cut connection. */
   async #farewell(end: SessionEnd): Promise<void> {
     if (end.by === "client" && end.reason !== "protocol_error") return;
-    const out = new Outbox();
-    this.#tellError(out, this.#status.failure(end.message));
+    this.#tellError(this.#status.failure(end.message));
     if (!this.#goawayToClient) {
       const status = end.reason === "protocol_error" ? GOAWAY_STATUS.PROTOCOL_ERROR : GOAWAY_STATUS.OK;
-      out.add(this.#toClient.encode({ type: "goaway", lastGoodId: this.#lastClientId, status }));
+      this.#toClient.addFrame({ type: "goaway", lastGoodId: this.#lastClientId, status });
     }
-    for (const bytes of out.take()) await this.#client.write(bytes);
+    await this.#toClient.flush();
   }
 
   /** Puts a failure on the client's error stream, where it is still open. */
-  #tellError(out: Outbox, failure: Uint8Array | undefined): void {
+  #tellError(failure: Uint8Array | undefined): void {
     const stream = this.#errorStream;
-    if (failure !== undefined && stream !== undefined && !stream.upstreamEnded) {
-      out.add(dataFrame(stream.id, failure));
-    }
+    if (failure === undefined || stream === undefined || stream.upstreamEnded) return;
+    if (stream.isHidden) this.#missedFailure = failure;
+    else this.#toClient.add(dataFrame(stream.id, failure));
   }
 
   async #pumpClient(): Promise<void> {
-    const toUpstream = new Outbox();
-    const toClient = new Outbox();
     try {
       for (;;) {
         const chunk = await this.#client.read();
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
-        this.#lifetime.touch();
-        for (const frame of this.#fromClient.push(chunk)) {
-          const told = this.#clientFrame(frame, toUpstream, toClient);
+        this.#lifetime.client.heard();
+        const frames = this.#fromClient.push(chunk);
+        if (frames.some(isUse)) this.#lifetime.touch();
+        for (const frame of frames) {
+          const told = this.#clientFrame(frame);
           if (told) await told;
           if (frame.type === "goaway") break; // what follows a GOAWAY is read by nobody
         }
-        for (const bytes of toClient.take()) await this.#client.write(bytes);
-        this.#lifetime.isBlocked = true;
-        for (const bytes of toUpstream.take()) await this.#upstream.write(bytes);
-        this.#lifetime.isBlocked = false;
+        await this.#toClient.flushAnswers();
+        this.#lifetime.client.isBlocked = true;
+        await this.#toUpstream.flush();
+        this.#lifetime.client.isBlocked = false;
         if (this.#clientSaidGoodbye) break;
       }
       if (this.#status.hasEnded) this.#lifetime.end(COMMAND_ENDED);
       else this.#lifetime.end(this.#clientSaidGoodbye ? CLIENT_CLOSED : CLIENT_VANISHED);
     } catch (thrown) {
       this.#lifetime.fail("client", thrown);
+      this.#toUpstream.discard();
       await this.#discardClient();
     }
-  }
-
-  /** A ping with a server's even id, which every client echoes. */
-  async #probe(): Promise<void> {
-    await this.#client.write(this.#toClient.encode({ type: "ping", id: this.#nextProbeId }));
-    this.#nextProbeId += 2;
   }
 
   /** After a failure: the client's bytes are read, so that it can read our last words. */
@@ -178,20 +199,22 @@ class SpdySplice implements Disposable {
   }
 
   async #pumpUpstream(): Promise<void> {
-    const toClient = new Outbox();
-    const toUpstream = new Outbox();
     try {
       for (;;) {
         const chunk = await this.#upstream.read();
         if (chunk === null) break;
-        this.#lifetime.touch();
-        for (const frame of this.#fromUpstream.push(chunk)) {
-          const told = this.#upstreamFrame(frame, toClient, toUpstream);
+        this.#lifetime.upstream.heard();
+        const frames = this.#fromUpstream.push(chunk);
+        if (frames.some(isUse)) this.#lifetime.touch();
+        for (const frame of frames) {
+          const told = this.#upstreamFrame(frame);
           if (told) await told;
           if (frame.type === "goaway") break;
         }
-        for (const bytes of toUpstream.take()) await this.#upstream.write(bytes);
-        for (const bytes of toClient.take()) await this.#client.write(bytes);
+        await this.#toUpstream.flushAnswers();
+        this.#lifetime.upstream.isBlocked = true;
+        await this.#toClient.flush();
+        this.#lifetime.upstream.isBlocked = false;
         if (this.#goawayToClient) break;
       }
       this.#lifetime.end(this.#status.hasEnded ? COMMAND_ENDED : UPSTREAM_CLOSED);
@@ -200,30 +223,31 @@ class SpdySplice implements Disposable {
     }
   }
 
-  #clientFrame(frame: Frame, toUpstream: Outbox, toClient: Outbox): void | Promise<void> {
+  #clientFrame(frame: Frame): void | Promise<void> {
     switch (frame.type) {
       case "data":
-        return this.#clientData(frame, toUpstream);
+        return this.#clientData(frame);
       case "syn_stream":
-        return this.#open(frame, toUpstream, toClient);
+        return this.#open(frame);
       case "rst_stream": {
-        const stream = this.#streams.get(frame.id);
+        const stream = this.#clientStream(frame.id);
         if (stream === undefined || stream.clientEnded && stream.upstreamEnded) return;
         stream.clientEnded = stream.upstreamEnded = true;
-        toUpstream.add(this.#toUpstream.encode(frame));
-        return this.#tell(stream, { type: "reset", direction: "in", status: frame.status });
+        return after(
+          this.#tap.push({ ...about(stream), type: "reset", direction: "in", status: frame.status }),
+          () => this.#toUpstream.addFrame(frame),
+        );
       }
       case "goaway":
         this.#clientSaidGoodbye = true;
-        toUpstream.add(this.#toUpstream.encode(frame));
+        this.#toUpstream.addFrame(frame);
         return;
       case "ping":
-        if (frame.id % 2 === 0) return; // the echo of a probe
-        toUpstream.add(this.#toUpstream.encode(frame));
+        if (this.#clientPings.received(frame)) this.#lifetime.client.answered();
         return;
       case "settings":
       case "window_update":
-        toUpstream.add(this.#toUpstream.encode(frame));
+        this.#toUpstream.addFrame(frame);
         return;
       case "syn_reply": // a kubelet opens no streams: there is nothing to reply to
       case "headers": // a kubelet would wait for ever for someone to read them
@@ -233,9 +257,9 @@ class SpdySplice implements Disposable {
     }
   }
 
-  #open(frame: SynStreamFrame, toUpstream: Outbox, toClient: Outbox): void | Promise<void> {
+  #open(frame: SynStreamFrame): void | Promise<void> {
     const refuse = (status: number) => {
-      toClient.add(this.#toClient.encode({ type: "rst_stream", id: frame.id, status }));
+      this.#toClient.addFrame({ type: "rst_stream", id: frame.id, status });
     };
     // As spdystream does: the connection lives, the stream does not.
     if (frame.id < this.#lastClientId + (this.#lastClientId === 0 ? 1 : 2)) {
@@ -244,77 +268,136 @@ class SpdySplice implements Disposable {
     this.#lastClientId = frame.id;
     if (this.#streams.size >= MAX_STREAMS) return refuse(RST_STATUS.REFUSED_STREAM);
     const name = frame.headers.get("streamtype") ?? "";
-    if (name.includes("\0")) throw new ProtocolError("header_ambiguous", "streamtype has several values");
+    if (name.includes("\0")) {
+      throw new ProtocolError("header_ambiguous", `streamtype of stream ${frame.id} has several values`);
+    }
+    if (this.#hasOwnErrorStream && (name === "error" || frame.id === this.#errorStream?.id)) {
+      if (name !== "error" || frame.id !== this.#errorStream?.id) return refuse(RST_STATUS.REFUSED_STREAM);
+      return this.#handOver(this.#errorStream);
+    }
     const stream: SplicedStream = {
       id: frame.id,
       name,
+      isHidden: false,
       clientEnded: frame.fin,
       upstreamEnded: frame.unidirectional,
     };
     if (name === "resize") stream.sizes = new ResizeDecoder();
     if (name === "error") this.#errorStream = stream;
     this.#streams.set(frame.id, stream);
-    if (this.#streams.size >= this.#options.expectedStreams) this.#lifetime.setUp();
-    toUpstream.add(this.#toUpstream.encode(frame));
-    return this.#options.tap.push({ type: "opened", id: stream.id, stream: name });
+    return after(this.#tap.push({ ...about(stream), type: "opened" }), () => {
+      this.#toUpstream.addFrame(frame);
+      return this.#opened();
+    });
   }
 
-  #clientData(frame: DataFrame, toUpstream: Outbox): void | Promise<void> {
-    const stream = this.#streams.get(frame.id);
+  /** Looks whether all streams are open now, or all but the error stream, which is ours to open then. */
+  #opened(): void | Promise<void> {
+    const { expectedStreams, opensErrorStream = false } = this.#options;
+    if (this.#streams.size >= expectedStreams) return this.#lifetime.setUp();
+    if (!opensErrorStream || this.#errorStream || this.#streams.size < expectedStreams - 1) return;
+    const id = this.#lastClientId + 2;
+    if (id > MAX_STREAM_ID) {
+      throw new ProtocolError("stream_ids_used_up", "no stream number is left for errors");
+    }
+    const stream = { id, name: "error", isHidden: true, clientEnded: true, upstreamEnded: false };
+    this.#errorStream = stream;
+    this.#hasOwnErrorStream = true;
+    this.#streams.set(id, stream);
+    this.#lifetime.setUp();
+    return after(this.#tap.push({ ...about(stream), type: "opened" }), () => {
+      // Its end is told at once, as Go clients do.
+      this.#toUpstream.addFrame(synStream(id, { streamtype: "error" }));
+      this.#toUpstream.add(dataHeader(id, 0, true));
+    });
+  }
+
+  /** The client opens the stream that was opened in its place: it is told all that it has missed. */
+  #handOver(stream: SplicedStream): void {
+    if (!stream.isHidden) return;
+    stream.isHidden = false;
+    const { id } = stream;
+    this.#toClient.addFrame({ type: "syn_reply", id, fin: false, headers: new Map() });
+    for (const missed of [this.#status.document(), this.#missedFailure]) {
+      if (missed !== undefined && missed.length > 0) this.#toClient.add(dataFrame(id, missed));
+    }
+    if (stream.upstreamEnded) this.#toClient.add(dataHeader(id, 0, true));
+  }
+
+  /** A stream that the client knows. */
+  #clientStream(id: number): SplicedStream | undefined {
+    const stream = this.#streams.get(id);
+    return stream?.isHidden ? undefined : stream;
+  }
+
+  #clientData(frame: DataFrame): void | Promise<void> {
+    const stream = this.#clientStream(frame.id);
     if (stream === undefined || stream.clientEnded) return;
-    stream.clientEnded = frame.fin;
-    if (READ_BY_KUBELET.has(stream.name) && !stream.sizes) forward(frame, toUpstream);
-    else this.#forwardSizes(stream, frame, toUpstream);
-    return this.#tellData(stream, frame, "in");
+    return this.#seen(stream, frame, "in", () => {
+      stream.clientEnded ||= frame.fin;
+      if (READ_BY_KUBELET.has(stream.name) && !stream.sizes) forward(frame, this.#toUpstream);
+      else this.#forwardSizes(stream, frame);
+    });
   }
 
   /** Sizes are written anew: what a kubelet takes for none would end its resizing and block its connection. */
-  #forwardSizes(stream: SplicedStream, frame: DataFrame, toUpstream: Outbox): void {
+  #forwardSizes(stream: SplicedStream, frame: DataFrame): void {
     for (const { columns, rows } of stream.sizes?.push(frame.bytes) ?? []) {
       const size = new TextEncoder().encode(`{"Width":${columns},"Height":${rows}}\n`);
-      toUpstream.add(dataFrame(stream.id, size));
+      this.#toUpstream.add(dataFrame(stream.id, size));
     }
-    if (frame.fin) toUpstream.add(dataHeader(stream.id, 0, true));
+    if (frame.fin) this.#toUpstream.add(dataHeader(stream.id, 0, true));
   }
 
-  #upstreamFrame(frame: Frame, toClient: Outbox, toUpstream: Outbox): void | Promise<void> {
+  #upstreamFrame(frame: Frame): void | Promise<void> {
     switch (frame.type) {
       case "data": {
         const stream = this.#streams.get(frame.id);
         if (stream === undefined || stream.upstreamEnded) return;
-        if (stream === this.#errorStream) {
-          this.#status.push(frame.bytes);
-          if (frame.fin) this.#endStatus(toClient);
-        }
-        stream.upstreamEnded = frame.fin;
-        forward(frame, toClient);
-        return this.#tellData(stream, frame, "out");
+        return this.#seen(stream, frame, "out", () => {
+          if (stream === this.#errorStream) {
+            this.#status.push(frame.bytes);
+            if (frame.fin) this.#endStatus();
+          }
+          stream.upstreamEnded ||= frame.fin;
+          if (!stream.isHidden) forward(frame, this.#toClient);
+        });
       }
       case "rst_stream": {
         const stream = this.#streams.get(frame.id);
         if (stream === undefined || stream.clientEnded && stream.upstreamEnded) return;
-        if (stream === this.#errorStream) this.#endStatus(toClient);
-        stream.clientEnded = stream.upstreamEnded = true;
-        toClient.add(this.#toClient.encode(frame));
-        return this.#tell(stream, { type: "reset", direction: "out", status: frame.status });
+        const told = this.#tap.push({
+          ...about(stream),
+          type: "reset",
+          direction: "out",
+          status: frame.status,
+        });
+        return after(told, () => {
+          if (stream === this.#errorStream) this.#endStatus();
+          stream.clientEnded = stream.upstreamEnded = true;
+          if (!stream.isHidden) this.#toClient.addFrame(frame);
+        });
       }
       case "syn_reply":
-        if (this.#streams.has(frame.id)) toClient.add(this.#toClient.encode(frame));
+        // For a stream of ours the client has an answer of ours.
+        if (this.#streams.has(frame.id) && !(this.#hasOwnErrorStream && frame.id === this.#errorStream?.id)) {
+          this.#toClient.addFrame(frame);
+        }
         return;
       case "goaway":
-        this.#endStatus(toClient);
+        this.#endStatus();
         this.#goawayToClient = true;
-        toClient.add(this.#toClient.encode(frame));
+        this.#toClient.addFrame(frame);
         return;
       case "ping":
+        if (this.#upstreamPings.received(frame)) this.#lifetime.upstream.answered();
+        return;
       case "settings":
       case "window_update":
-        toClient.add(this.#toClient.encode(frame));
+        this.#toClient.addFrame(frame);
         return;
       case "syn_stream":
-        toUpstream.add(
-          this.#toUpstream.encode({ type: "rst_stream", id: frame.id, status: RST_STATUS.REFUSED_STREAM }),
-        );
+        this.#toUpstream.addFrame({ type: "rst_stream", id: frame.id, status: RST_STATUS.REFUSED_STREAM });
         return;
       case "headers":
         return;
@@ -323,33 +406,44 @@ class SpdySplice implements Disposable {
     }
   }
 
-  #endStatus(toClient: Outbox): void {
-    this.#tellError(toClient, this.#status.silentEnd(SILENT_END));
+  #endStatus(): void {
+    this.#tellError(this.#status.silentEnd(SILENT_END));
     this.#status.close();
   }
 
-  #tellData(stream: SplicedStream, frame: DataFrame, direction: "in" | "out"): void | Promise<void> {
-    const { id, name } = stream;
-    const { tap } = this.#options;
-    const told = frame.bytes.length > 0
-      ? tap.push({ type: "data", id, stream: name, direction, bytes: frame.bytes })
-      : undefined;
-    if (!frame.fin) return told;
-    return told
-      ? told.then(() => tap.push({ type: "half_closed", id, stream: name, direction }))
-      : tap.push({ type: "half_closed", id, stream: name, direction });
-  }
-
-  #tell(
+  /** Shows a DATA frame to the tap, then does `pass`. */
+  #seen(
     stream: SplicedStream,
-    event: { type: "reset"; direction: "in" | "out"; status: number },
+    { bytes, fin }: DataFrame,
+    direction: Direction,
+    pass: () => void,
   ): void | Promise<void> {
-    return this.#options.tap.push({ ...event, id: stream.id, stream: stream.name });
+    const told = bytes.length > 0
+      ? this.#tap.push({ ...about(stream), type: "data", direction, bytes })
+      : undefined;
+    if (!fin) return after(told, pass);
+    const end = () => this.#tap.push({ ...about(stream), type: "half_closed", direction });
+    return after(after(told, end), pass);
   }
 }
 
+/** Does `next` at once where there is nothing to wait for: most taps have none, for every frame. */
+function after(told: void | Promise<void>, next: () => void | Promise<void>): void | Promise<void> {
+  return told ? told.then(next) : next();
+}
+
+/** A stream, as the tap knows it. */
+function about({ id, name }: SplicedStream): { id: number; stream: string } {
+  return { id, stream: name };
+}
+
+/** Whether a frame is use of the session. Pings are none, lest no session were ever idle. */
+function isUse({ type }: Frame): boolean {
+  return type === "data" || type === "syn_stream" || type === "syn_reply" || type === "rst_stream";
+}
+
 /** Passes a DATA frame on, or its piece as a frame of its own: a connection cut later never leaves a frame open. */
-function forward(frame: DataFrame, out: Outbox): void {
+function forward(frame: DataFrame, out: Sender): void {
   if (frame.raw !== undefined) return out.add(frame.raw);
   out.add(dataHeader(frame.id, frame.bytes.length, frame.fin));
   out.add(frame.bytes);

@@ -6,6 +6,11 @@ import {
 } from "../protocol/remote_command/status_document.ts";
 import type { SessionEnd } from "./stream_event.ts";
 
+const ATTACH_ENDED = "the container's process ended, or the session detached from it";
+
+/** What a session is for. An attach ends with its container's process, or detaches from it; the exit code is not told. */
+export type Purpose = "exec" | "attach";
+
 /** Follows the upstream's error stream: has the command ended, and how? */
 export class StatusCollector {
   readonly #hasDocument: boolean;
@@ -13,7 +18,7 @@ export class StatusCollector {
   #bytes = 0;
   #isOver = false;
 
-  constructor(readonly protocol: StreamProtocol) {
+  constructor(readonly protocol: StreamProtocol, readonly purpose: Purpose = "exec") {
     this.#hasDocument = STREAM_PROTOCOLS[protocol].statusDocument;
   }
 
@@ -64,7 +69,9 @@ export class StatusCollector {
 
   /** `end` with what the status document says of the command. */
   complete(end: SessionEnd): SessionEnd {
-    if (end.reason !== "command_ended" || !this.#hasDocument) return end;
+    if (end.reason !== "command_ended") return end;
+    if (this.purpose === "attach") return this.#completeAttach(end);
+    if (!this.#hasDocument) return end;
     const said = parseStatusDocument(this.document());
     switch (said.type) {
       case "success":
@@ -79,5 +86,15 @@ export class StatusCollector {
       case "malformed":
         return { ...end, message: said.message };
     }
+  }
+
+  /** A kubelet tells success at every normal end; a code would not be the one of the container. */
+  #completeAttach(end: SessionEnd): SessionEnd {
+    const document = this.document();
+    const said = this.#hasDocument || document.length === 0
+      ? parseStatusDocument(document)
+      : { type: "failure" as const, message: new TextDecoder().decode(document) };
+    const failed = document.length > 0 && (said.type === "failure" || said.type === "malformed");
+    return { ...end, message: failed ? said.message : ATTACH_ENDED };
   }
 }
