@@ -26,16 +26,18 @@ import {
 import {
   CLOSE_CODE,
   encodeClose,
-  encodePong,
   FrameDecoder as WebSocketDecoder,
   WebSocketError,
   type WebSocketEvent,
 } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { Outbox } from "./outbox.ts";
 import { errorChannelWords } from "./error_channel.ts";
-import { StatusCollector } from "./status_collector.ts";
+import { GuardedTap } from "./guarded_tap.ts";
+import { SpdyPings } from "./spdy_pings.ts";
+import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
   CLIENT_CLOSED,
   CLIENT_VANISHED,
@@ -45,6 +47,7 @@ import {
   type Tap,
   UPSTREAM_CLOSED,
 } from "./stream_event.ts";
+import { WebSocketPings } from "./websocket_pings.ts";
 
 /** What the kubelet is asked for, whatever the client speaks: the only one with half-close, resize and exit code. */
 export const UPSTREAM_PROTOCOL: StreamProtocol = "v4.channel.k8s.io";
@@ -54,6 +57,8 @@ export interface TranslationOptions {
   /** Negotiated with the client. */
   protocol: ChannelProtocol;
   requested: RequestedStreams;
+  /** What the streams are those of. @default {"exec"} */
+  purpose?: Purpose;
   tap: Tap;
   limits: SessionLimits;
   /** Aborted when the gateway must end the session. */
@@ -88,13 +93,16 @@ class Translation implements Disposable {
   readonly #client: GuardedConnection;
   readonly #upstream: GuardedConnection;
   readonly #options: TranslationOptions;
+  readonly #tap: GuardedTap;
   readonly #lifetime: Lifetime;
+  readonly #clientPings: WebSocketPings;
+  readonly #upstreamPings: SpdyPings;
   readonly #fromClient = new WebSocketDecoder({ role: "server" });
   readonly #channels: ChannelReader;
   readonly #fromUpstream = new SpdyDecoder();
   readonly #toUpstream = new SpdyEncoder();
   readonly #sizes = new ResizeDecoder();
-  readonly #status = new StatusCollector(UPSTREAM_PROTOCOL);
+  readonly #status: StatusCollector;
   readonly #streams = new Map<number, TranslatedStream>();
   readonly #idOf = new Map<StreamName, number>();
   readonly #accepted = Promise.withResolvers<void>();
@@ -105,16 +113,20 @@ class Translation implements Disposable {
     this.#client = new GuardedConnection(client, "client");
     this.#upstream = new GuardedConnection(upstream, "upstream");
     this.#options = options;
+    this.#tap = new GuardedTap(options.tap);
+    this.#status = new StatusCollector(UPSTREAM_PROTOCOL, options.purpose);
     this.#channels = new ChannelReader(options.protocol, options.requested);
     expectedStreams(options.requested, STREAM_PROTOCOLS[UPSTREAM_PROTOCOL]).forEach((name, index) => {
       const id = 2 * index + 1;
       this.#streams.set(id, { id, name, isAccepted: false, hasEnded: false });
       this.#idOf.set(name, id);
     });
-    // Its pings wait behind stdin that nobody takes: a pong that was not asked for keeps a Go client patient, who gives up
-    // 61 s after the last one.
-    const probe = () => this.#client.write(encodePong(new Uint8Array()));
-    this.#lifetime = new Lifetime(options.limits, options.signal, probe);
+    this.#clientPings = new WebSocketPings(this.#client);
+    this.#upstreamPings = new SpdyPings(this.#upstream, "client");
+    const pings = { client: this.#clientPings, upstream: this.#upstreamPings };
+    this.#lifetime = new Lifetime(options.limits, options.signal, pings);
+    // Some clients, those of Python among them, answer only while their program reads. Who pings reads, too.
+    this.#lifetime.client.answersPings = false;
   }
 
   [Symbol.dispose](): void {
@@ -139,7 +151,7 @@ class Translation implements Disposable {
   }
 
   async #leaveUpstream(): Promise<void> {
-    if (this.#lifetime.isBlocked) return;
+    if (this.#lifetime.client.isBlocked) return;
     await this.#upstream.write(
       this.#toUpstream.encode({ type: "goaway", lastGoodId: 0, status: GOAWAY_STATUS.OK }),
     );
@@ -162,14 +174,18 @@ class Translation implements Disposable {
         const chunk = await this.#client.read();
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
-        this.#lifetime.touch();
-        for (const event of this.#fromClient.push(chunk)) await this.#clientEvent(event);
+        this.#lifetime.client.heard();
+        for (const event of this.#fromClient.push(chunk)) {
+          const done = this.#clientEvent(event);
+          if (done) await done;
+        }
         if (this.#clientSaidGoodbye) break;
       }
       if (this.#status.hasEnded) this.#lifetime.end(COMMAND_ENDED);
       else this.#lifetime.end(this.#clientSaidGoodbye ? CLIENT_CLOSED : CLIENT_VANISHED);
     } catch (thrown) {
       if (thrown instanceof WebSocketError) this.#closeCode = thrown.closeCode;
+      if (thrown instanceof ProtocolError) thrown.frame ??= this.#fromClient.frameNumber;
       this.#lifetime.fail("client", thrown);
       await this.#discardClient();
     }
@@ -184,19 +200,21 @@ class Translation implements Disposable {
     }
   }
 
-  async #clientEvent(event: WebSocketEvent): Promise<void> {
+  #clientEvent(event: WebSocketEvent): void | Promise<void> {
     switch (event.type) {
       case "ping":
-        return await this.#client.write(encodePong(event.payload));
+        this.#lifetime.client.answersPings = true;
+        return this.#clientPings.received(event.payload);
       case "pong":
+        if (this.#clientPings.isAnswer(event.payload)) this.#lifetime.client.answered();
         return;
       case "close":
         this.#clientSaidGoodbye = true;
         return;
       case "data": {
+        this.#lifetime.touch();
         const said = this.#channels.read(event);
-        if (said !== undefined) await this.#channelEvent(said);
-        return;
+        return said && this.#channelEvent(said);
       }
       default:
         event satisfies never;
@@ -205,15 +223,15 @@ class Translation implements Disposable {
 
   /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost, and no tap knows them yet. */
   async #channelEvent(event: ChannelEvent): Promise<void> {
-    this.#lifetime.isBlocked = true;
+    this.#lifetime.client.isBlocked = true;
     await this.#accepted.promise;
-    this.#lifetime.isBlocked = false;
+    this.#lifetime.client.isBlocked = false;
     if (this.#lifetime.isOver) return;
     switch (event.type) {
       case "stdin": {
         const id = this.#idOf.get("stdin")!;
         if (this.#streams.get(id)!.hasEnded) return; // the command closed its stdin
-        await this.#options.tap.push({
+        await this.#tap.push({
           type: "data",
           id,
           stream: "stdin",
@@ -240,7 +258,7 @@ class Translation implements Disposable {
 
   async #resize(bytes: Uint8Array): Promise<void> {
     const id = this.#idOf.get("resize")!;
-    await this.#options.tap.push({ type: "data", id, stream: "resize", direction: "in", bytes });
+    await this.#tap.push({ type: "data", id, stream: "resize", direction: "in", bytes });
     const out = new Outbox();
     for (const { columns, rows } of this.#sizes.push(bytes)) {
       out.add(dataFrame(id, new TextEncoder().encode(`{"Width":${columns},"Height":${rows}}\n`)));
@@ -250,16 +268,16 @@ class Translation implements Disposable {
 
   async #halfClose(stream: "stdin" | "resize"): Promise<void> {
     const id = this.#idOf.get(stream)!;
-    await this.#options.tap.push({ type: "half_closed", id, stream, direction: "in" });
+    await this.#tap.push({ type: "half_closed", id, stream, direction: "in" });
     const out = new Outbox();
     out.add(dataHeader(id, 0, true));
     await this.#writeUpstream(out);
   }
 
   async #writeUpstream(out: Outbox): Promise<void> {
-    this.#lifetime.isBlocked = true;
+    this.#lifetime.client.isBlocked = true;
     for (const bytes of out.take()) await this.#upstream.write(bytes);
-    this.#lifetime.isBlocked = false;
+    this.#lifetime.client.isBlocked = false;
   }
 
   async #pumpUpstream(): Promise<void> {
@@ -270,14 +288,16 @@ class Translation implements Disposable {
         const chunk = await this.#upstream.read();
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
-        this.#lifetime.touch();
+        this.#lifetime.upstream.heard();
         const toClient = new Outbox();
         let isLast = false;
         for (const frame of this.#fromUpstream.push(chunk)) {
           isLast = await this.#upstreamFrame(frame, toClient);
           if (isLast) break;
         }
+        this.#lifetime.upstream.isBlocked = true;
         for (const bytes of toClient.take()) await this.#client.write(bytes);
+        this.#lifetime.upstream.isBlocked = false;
         if (isLast) break;
       }
       this.#lifetime.end(this.#status.hasEnded ? COMMAND_ENDED : UPSTREAM_CLOSED);
@@ -289,7 +309,7 @@ class Translation implements Disposable {
   async #openStreams(): Promise<void> {
     const out = new Outbox();
     for (const { id, name } of this.#streams.values()) {
-      await this.#options.tap.push({ type: "opened", id, stream: name });
+      await this.#tap.push({ type: "opened", id, stream: name });
       out.add(this.#toUpstream.encode(synStream(id, { streamtype: name })));
     }
     for (const bytes of out.take()) await this.#upstream.write(bytes);
@@ -299,16 +319,18 @@ class Translation implements Disposable {
   async #upstreamFrame(frame: SpdyFrame, toClient: Outbox): Promise<boolean> {
     switch (frame.type) {
       case "syn_reply":
+        this.#lifetime.touch();
         this.#accept(frame.id);
         return false;
       case "data":
+        this.#lifetime.touch();
         return await this.#upstreamData(frame.id, frame.bytes, frame.fin, toClient);
       case "rst_stream": {
         const stream = this.#streams.get(frame.id);
         if (stream === undefined) return false;
         if (!stream.isAccepted) throw streamRefused(stream.name);
         const { id, name } = stream;
-        await this.#options.tap.push({
+        await this.#tap.push({
           type: "reset",
           id,
           stream: name,
@@ -318,7 +340,7 @@ class Translation implements Disposable {
         return this.#endStream(stream);
       }
       case "ping":
-        if (frame.id % 2 === 0) await this.#upstream.write(this.#toUpstream.encode(frame));
+        if (this.#upstreamPings.received(frame)) this.#lifetime.upstream.answered();
         return false;
       case "syn_stream":
         await this.#upstream.write(
@@ -350,7 +372,7 @@ class Translation implements Disposable {
     if (stream === undefined || stream.hasEnded) return false;
     const { name } = stream;
     if (bytes.length > 0) {
-      const told = this.#options.tap.push({ type: "data", id, stream: name, direction: "out", bytes });
+      const told = this.#tap.push({ type: "data", id, stream: name, direction: "out", bytes });
       if (told) await told;
       if (name === "error") this.#status.push(bytes);
       const channel = name === "stdout" ? CHANNEL.STDOUT : name === "stderr" ? CHANNEL.STDERR : undefined;
@@ -361,7 +383,7 @@ class Translation implements Disposable {
       }
     }
     if (!fin) return false;
-    await this.#options.tap.push({ type: "half_closed", id, stream: name, direction: "out" });
+    await this.#tap.push({ type: "half_closed", id, stream: name, direction: "out" });
     return this.#endStream(stream);
   }
 

@@ -5,9 +5,10 @@ import { encodeClose, encodeFrame, FrameDecoder, OPCODE } from "../protocol/webs
 import { pipe, type PipeEnd } from "../tests/support/pipe.ts";
 import { SpdyPeer } from "../tests/support/spdy_peer.ts";
 import { refuseWebSocket } from "./error_channel.ts";
-import type { SessionEnd } from "./stream_event.ts";
+import type { SessionEnd, Tap } from "./stream_event.ts";
+import type { SessionLimits } from "./lifetime.ts";
 import { StreamLedger } from "./stream_ledger.ts";
-import { translateWebSocket } from "./websocket_translation.ts";
+import { translateWebSocket, type TranslationOptions } from "./websocket_translation.ts";
 
 const LIMITS = { setupTimeoutMs: 5_000, idleTimeoutMs: 5_000, lingerMs: 200 };
 const SUCCESS = '{"metadata":{},"status":"Success"}';
@@ -65,7 +66,9 @@ interface Scene {
   ledger: StreamLedger;
 }
 
-function scene(protocol: ChannelProtocol, requested = ALL, probeMs = 10_000): Scene {
+type Options = Partial<Pick<TranslationOptions, "purpose" | "tap">> & { limits?: Partial<SessionLimits> };
+
+function scene(protocol: ChannelProtocol, requested = ALL, options: Options = {}): Scene {
   const [clientEnd, gatewayToClient] = pipe();
   const [gatewayToKubelet, kubeletEnd] = pipe();
   const ledger = new StreamLedger();
@@ -73,8 +76,9 @@ function scene(protocol: ChannelProtocol, requested = ALL, probeMs = 10_000): Sc
     protocol,
     requested,
     tap: ledger,
-    limits: { ...LIMITS, probeMs },
     signal: new AbortController().signal,
+    ...options,
+    limits: { ...LIMITS, ...options.limits },
   });
   return { client: new Client(clientEnd), kubelet: new SpdyPeer(kubeletEnd), kubeletEnd, ended, ledger };
 }
@@ -83,9 +87,9 @@ function scene(protocol: ChannelProtocol, requested = ALL, probeMs = 10_000): Sc
 async function opened(
   protocol: ChannelProtocol,
   requested = ALL,
-  probeMs?: number,
+  options: Options = {},
 ): Promise<Scene & { names: string[] }> {
-  const all = scene(protocol, requested, probeMs);
+  const all = scene(protocol, requested, options);
   await all.client.next();
   const count = 1 +
     [requested.stdin, requested.stdout, requested.stderr && !requested.tty, requested.tty].filter(Boolean)
@@ -306,7 +310,10 @@ Deno.test("E-85 an unmasked frame is answered with Close 1002, after a Failure",
     client.raw(encodeFrame(OPCODE.BINARY, Uint8Array.of(0, 1))),
     client.rest(),
   ]);
-  assert.match(lines[0]!, /^3:.*Failure/);
+  assert.match(
+    lines[0]!,
+    /^3:.*the client broke the protocol in its frame 1: frame is not masked \(mask_missing\)/,
+  );
   assert.equal(lines[1], "close 1002");
   assert.equal((await ended).reason, "protocol_error");
 });
@@ -320,7 +327,7 @@ Deno.test("a kubelet that refuses a stream ends the session as a failure", async
 });
 
 Deno.test("E-86 stdin that nobody takes is not read from the client, which gets pongs and is missed when it is gone", async () => {
-  const { client, ended } = await opened("v5.channel.k8s.io", ALL, 10);
+  const { client, ended } = await opened("v5.channel.k8s.io", ALL, { limits: { probeMs: 10 } });
   let sent = 0;
   const flood = (async () => {
     for (; sent < 1000; sent++) await client.send(0, "x".repeat(32_768));
@@ -331,6 +338,134 @@ Deno.test("E-86 stdin that nobody takes is not read from the client, which gets 
   client.end.lose();
   assert.equal((await ended).reason, "client_vanished");
   await flood;
+});
+
+Deno.test("a fault of a channel names its frame, too", async () => {
+  const { client, ended } = await opened("v5.channel.k8s.io");
+  await client.raw(encodeFrame(OPCODE.PONG, new Uint8Array(), { key: KEY }));
+  const [, lines] = await Promise.all([
+    client.raw(encodeFrame(OPCODE.BINARY, Uint8Array.of(255, 9), { key: KEY })),
+    client.rest(),
+  ]);
+  assert.match(lines[0]!, /^3:.*the client broke the protocol in its frame 2: .*\(channel_close_invalid\)/);
+  assert.equal((await ended).reason, "protocol_error");
+});
+
+Deno.test("pings of a client that takes no output are no reason not to hear it: its stdin goes on", async () => {
+  const { client, kubelet, ended } = await opened("v5.channel.k8s.io");
+  await kubelet.data(5, "nobody reads this");
+  await client.raw(encodeFrame(OPCODE.PING, Buffer.from("1"), { key: KEY }));
+  await Promise.all([
+    client.send(0, "\x03"),
+    kubelet.next().then((frame) => assert.equal(frame?.type === "data" && frame.text, "\x03")),
+  ]);
+  client.end.lose();
+  await ended;
+});
+
+Deno.test("E-33 a ping of the kubelet is echoed, and goes no further", async () => {
+  const { client, kubelet, ended } = await opened("v5.channel.k8s.io");
+  await Promise.all([
+    kubelet.send({ type: "ping", id: 2 }),
+    kubelet.next().then((frame) => assert.deepEqual(frame, { type: "ping", id: 2 })),
+  ]);
+  client.end.close();
+  await ended;
+});
+
+/** Reads all that comes; pings of the first `rounds` rounds are answered. */
+async function answer(client: Client, rounds: number): Promise<string[]> {
+  const lines: string[] = [];
+  for (let line = await client.next(); line !== null; line = await client.next()) {
+    const [type, payload = ""] = line.split(" ");
+    lines.push(line);
+    if (type === "close") client.end.close();
+    if (type !== "ping" || rounds-- <= 0) continue;
+    await client.raw(encodeFrame(OPCODE.PONG, Buffer.from(payload), { key: KEY })).catch(() => {});
+  }
+  return lines;
+}
+
+/** The same for a kubelet, whose rounds are of five pings. */
+async function echo(kubelet: SpdyPeer, rounds: number): Promise<void> {
+  let count = 0;
+  for (let frame = await kubelet.next(); frame !== null; frame = await kubelet.next()) {
+    if (frame.type === "ping" && count++ < 5 * rounds) await kubelet.send(frame).catch(() => {});
+  }
+}
+
+const CARE = { pingMs: 10, silenceMs: 40, idleTimeoutMs: 200 };
+const SILENT = [
+  {
+    name: "a client that pings itself, and answers no more",
+    pings: true,
+    client: 1,
+    kubelet: Infinity,
+    want: "client_vanished",
+  },
+  {
+    name: "a client that may answer only while its program reads",
+    pings: false,
+    client: 1,
+    kubelet: Infinity,
+    want: "idle_limit",
+  },
+  {
+    name: "a kubelet that answers no more",
+    pings: false,
+    client: Infinity,
+    kubelet: 1,
+    want: "upstream_vanished",
+  },
+  { name: "two who answer", pings: true, client: Infinity, kubelet: Infinity, want: "idle_limit" },
+];
+for (const { name, pings, client: clientRounds, kubelet: kubeletRounds, want } of SILENT) {
+  Deno.test(`a session without a word between ${name} ends as ${want}`, async () => {
+    const { client, kubelet, ended } = await opened("v5.channel.k8s.io", ALL, { limits: CARE });
+    const kubeletDone = echo(kubelet, kubeletRounds);
+    if (pings) await client.raw(encodeFrame(OPCODE.PING, Buffer.from("1"), { key: KEY }));
+    const lines = await answer(client, clientRounds);
+    const end = await ended;
+    assert.equal(end.reason, want);
+    if (want === "client_vanished") assert.doesNotMatch(lines.join("\n"), /^3:/m, "nobody is told");
+    kubelet.close();
+    await kubeletDone;
+  });
+}
+
+Deno.test("a session that reaches its time limit says so", async () => {
+  const { client, ended } = await opened("v5.channel.k8s.io", ALL, { limits: { timeLimitMs: 20 } });
+  const lines = await client.rest();
+  assert.match(lines[0]!, /^3:.*the session reached its time limit of 20ms/);
+  assert.equal(lines[1], "close 1000");
+  assert.equal((await ended).reason, "time_limit");
+});
+
+for (const [direction, stream] of [["in", "stdin"], ["out", "stdout"]] as const) {
+  Deno.test(`a tap that rejects ${stream} ends the session with a sentence, and nothing that it did not see is forwarded`, async () => {
+    const tap: Tap = {
+      push: (event) => event.type === "data" ? Promise.reject(new Error("disk full")) : undefined,
+    };
+    const { client, kubelet, ended } = await opened("v5.channel.k8s.io", ALL, { tap });
+    const heard = kubelet.rest();
+    const secret = direction === "in" ? client.send(0, "secret") : kubelet.data(5, "secret");
+    const [, lines] = await Promise.all([secret, client.rest()]);
+    assert.match(lines[0]!, /^3:.*the audit log cannot be written, so the session ends/);
+    assert.equal(lines[1], "close 1000");
+    const end = await ended;
+    assert.deepEqual([end.reason, end.by], ["audit_failure", "gateway"]);
+    assert.equal((await heard).some(({ type }) => type === "data"), false);
+  });
+}
+
+Deno.test("an attach claims no exit code of its container", async () => {
+  const all = await opened("v5.channel.k8s.io", ALL, { purpose: "attach" });
+  const [, lines] = await Promise.all([finish(all, SUCCESS), all.client.rest()]);
+  assert.deepEqual(lines.slice(1), [`3:${SUCCESS}`, "close 1000"]);
+  const end = await all.ended;
+  assert.equal(end.reason, "command_ended");
+  assert.equal(end.message, "the container's process ended, or the session detached from it");
+  assert.equal(end.exitCode, undefined);
 });
 
 Deno.test("refuseWebSocket says why on the error channel and closes with 1000", async () => {
