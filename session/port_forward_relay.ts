@@ -12,6 +12,7 @@ import {
   type SynReplyFrame,
   type SynStreamFrame,
 } from "../protocol/spdy/mod.ts";
+import { GuardedTap } from "./guarded_tap.ts";
 import type { Party } from "./lifetime.ts";
 import {
   type ForwardedConnection,
@@ -73,6 +74,7 @@ export class PortForwardRelay {
   readonly #toClient: Sender;
   readonly #toUpstream: Sender;
   readonly #options: ForwardingOptions;
+  readonly #tap: GuardedTap;
   readonly #fail: (end: SessionEnd) => void;
   /** By the client's numbers, and by ours upstream. */
   readonly #streams = new Map<number, ForwardedStream>();
@@ -95,6 +97,7 @@ export class PortForwardRelay {
     this.#toClient = toClient;
     this.#toUpstream = toUpstream;
     this.#options = options;
+    this.#tap = new GuardedTap(options.tap);
     this.#fail = fail;
   }
 
@@ -379,14 +382,7 @@ export class PortForwardRelay {
   }
 
   #tell(event: StreamEvent): void | Promise<void> {
-    const failed = (cause: unknown) => {
-      throw new SessionFailure(auditFailure(cause), { cause });
-    };
-    try {
-      return this.#options.tap.push(event)?.catch(failed);
-    } catch (thrown) {
-      return failed(thrown);
-    }
+    return this.#tap.push(event);
   }
 
   /** As a kubelet does: text on the error stream, then both are reset (E-103). A client hears only what it knows as accepted. */

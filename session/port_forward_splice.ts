@@ -1,5 +1,5 @@
 import { ProtocolError } from "../protocol/errors.ts";
-import { type Frame, FrameDecoder, FrameEncoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts";
+import { type Frame, FrameDecoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { type ForwardingOptions, PortForwardRelay } from "./port_forward_relay.ts";
@@ -61,8 +61,8 @@ class PortForwardSplice implements Disposable {
     this.#lingerMs = options.limits.lingerMs;
     this.#toClient = new Sender(this.#client);
     this.#toUpstream = new Sender(this.#upstream);
-    this.#clientPings = new SpdyPings(this.#client, "server", new FrameEncoder());
-    this.#upstreamPings = new SpdyPings(this.#upstream, "client", new FrameEncoder());
+    this.#clientPings = new SpdyPings(this.#client, "server");
+    this.#upstreamPings = new SpdyPings(this.#upstream, "client");
     const pings = { client: this.#clientPings, upstream: this.#upstreamPings };
     this.#lifetime = new Lifetime(options.limits, options.signal, pings);
     this.#lifetime.setUp(); // a client need not open anything
