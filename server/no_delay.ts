@@ -10,14 +10,15 @@ const TCP_KEEPCNT = 6;
 
 /**
  * Without TCP_NODELAY a small write waits about 45 ms for a delayed ACK: every key pressed in a shell. Keepalive
- * notices within 15 + 3 × 15 seconds that a peer is gone which said nothing; 15 seconds is also what Go uses.
+ * notices within 60 + 4 × 15 seconds that a peer is gone which said nothing, whether or not it answers pings: the two
+ * minutes that sessions give a silent client, so that a laptop may lose its network for a moment.
  */
 const OPTIONS: readonly SocketOption[] = [
   { level: IPPROTO_TCP, name: TCP_NODELAY, value: 1 },
   { level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1 },
-  { level: IPPROTO_TCP, name: TCP_KEEPIDLE, value: 15 },
+  { level: IPPROTO_TCP, name: TCP_KEEPIDLE, value: 60 },
   { level: IPPROTO_TCP, name: TCP_KEEPINTVL, value: 15 },
-  { level: IPPROTO_TCP, name: TCP_KEEPCNT, value: 3 },
+  { level: IPPROTO_TCP, name: TCP_KEEPCNT, value: 4 },
 ];
 
 /** Descriptors are looked through up to here, in ascending order, as the kernel gives them out. */

@@ -7,6 +7,8 @@ const suite = { sanitizeOps: true, sanitizeResources: true };
 
 const TCP_NODELAY = { level: 6, name: 1 };
 const SO_KEEPALIVE = { level: 1, name: 9 };
+/** TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT: 60 + 4 × 15 seconds of silence. */
+const KEEPALIVE_NAMES = [4, 5, 6];
 
 // Opened first: the tuner gives the permission up.
 const libc = Libc.open();
@@ -19,18 +21,19 @@ const isLinux = Deno.build.os === "linux";
 /** What the kernel says of every socket on a port. */
 function optionsOf(port: number, isOn: (descriptor: number) => boolean = () => true) {
   assert.ok(libc);
-  const found: { noDelay: boolean; keepAlive: boolean }[] = [];
+  const found: { noDelay: boolean; keepAlive: readonly (number | undefined)[] | false }[] = [];
   for (let descriptor = 0; descriptor < 256; descriptor++) {
     if (libc.localPort(descriptor) !== port || !isOn(descriptor)) continue;
     found.push({
       noDelay: libc.getOption(descriptor, TCP_NODELAY.level, TCP_NODELAY.name) !== 0,
-      keepAlive: libc.getOption(descriptor, SO_KEEPALIVE.level, SO_KEEPALIVE.name) !== 0,
+      keepAlive: libc.getOption(descriptor, SO_KEEPALIVE.level, SO_KEEPALIVE.name) !== 0 &&
+        KEEPALIVE_NAMES.map((name) => libc.getOption(descriptor, TCP_NODELAY.level, name)),
     });
   }
   return found;
 }
 
-const ON = { noDelay: true, keepAlive: true };
+const ON = { noDelay: true, keepAlive: [60, 15, 4] };
 const OFF = { noDelay: false, keepAlive: false };
 
 async function connectTo(listener: Deno.TlsListener): Promise<[Deno.TlsConn, Deno.TlsConn]> {
@@ -44,7 +47,7 @@ async function connectTo(listener: Deno.TlsListener): Promise<[Deno.TlsConn, Den
 for (const hostname of ["127.0.0.1", "::1"]) {
   Deno.test({
     name:
-      `tuneListener turns Nagle off on the listening socket of ${hostname}, and what it accepts inherits that`,
+      `tuneListener turns Nagle off and keepalive on for the listening socket of ${hostname}, and what it accepts inherits that`,
     ...suite,
     ignore: !isLinux,
     async fn() {
