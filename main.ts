@@ -15,14 +15,14 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { type Connection, inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { addressFilter } from "./kube/node_address.ts";
-import { resolveTarget } from "./kube/resolve_target.ts";
+import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
 import { createApp } from "./routes/app.ts";
 import type { Gate } from "./routes/gate.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
-import { openKubelet } from "./session/upstream.ts";
+import { openApiServer, openKubelet } from "./session/upstream.ts";
 import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
@@ -100,18 +100,12 @@ async function serve(
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
-function openGate({ configuration, log, connection, client, journal }: Parts): Gate {
-  const { authentication, authorization, policy, upstream: { kubelet }, sessions } = configuration;
+function openGate(parts: Parts): Gate {
+  const { configuration, log, client, journal } = parts;
+  const { authentication, authorization, policy, upstream, sessions } = configuration;
+  const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
-  const kubeletCredentials = new CredentialSource(kubeletConnection(connection, kubelet));
-  if (kubelet.insecureSkipTLSVerify) {
-    log.warn("kubelets are not verified: whoever stands between can read and change every session");
-  }
-  const dial = {
-    timeoutMs: kubelet.dialTimeoutSeconds * 1000,
-    isAllowedAddress: addressFilter(kubelet.allowedAddresses),
-  };
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
     impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
@@ -142,21 +136,7 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
       return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
     },
     journal,
-    open: async ({ target, upstream: request, protocol }, signal) => {
-      const { host, port } = target.kubelet;
-      const { serverName, insecureSkipTLSVerify } = kubelet;
-      const { caCerts, token, clientCertificate } = await kubeletCredentials.current();
-      const endpoint = {
-        host,
-        port,
-        caCerts,
-        insecureSkipTLSVerify,
-        ...(serverName !== undefined && { serverName }),
-        ...(token !== undefined && { token }),
-        ...(clientCertificate !== undefined && { clientCertificate }),
-      };
-      return await openKubelet(endpoint, request, protocol, { ...dial, signal });
-    },
+    open: upstream.mode === "kubelet" ? kubeletOpener(parts) : apiServerOpener(parts),
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
       idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
@@ -174,6 +154,61 @@ function openGate({ configuration, log, connection, client, journal }: Parts): G
     },
     slots: new SessionSlots(sessions.maxSessions),
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),
+  };
+}
+
+/** Opens sessions at the kubelet of their pod. */
+function kubeletOpener({ configuration: { upstream: { kubelet } }, connection, log }: Parts): Gate["open"] {
+  const credentials = new CredentialSource(kubeletConnection(connection, kubelet));
+  const { serverName, insecureSkipTLSVerify } = kubelet;
+  if (insecureSkipTLSVerify) {
+    log.warn("kubelets are not verified: whoever stands between can read and change every session");
+  }
+  const dial = {
+    timeoutMs: kubelet.dialTimeoutSeconds * 1000,
+    isAllowedAddress: addressFilter(kubelet.allowedAddresses),
+  };
+  return async ({ target, upstream: request, protocol }, signal) => {
+    const { host, port } = target.kubelet;
+    const { caCerts, token, clientCertificate } = await credentials.current();
+    const endpoint = {
+      host,
+      port,
+      caCerts,
+      insecureSkipTLSVerify,
+      ...(serverName !== undefined && { serverName }),
+      ...(token !== undefined && { token }),
+      ...(clientCertificate !== undefined && { clientCertificate }),
+    };
+    return await openKubelet(endpoint, request, protocol, { ...dial, signal });
+  };
+}
+
+/** Opens sessions at the API server, and makes sure that it was the pod that was checked before anything passes. */
+function apiServerOpener(
+  { configuration: { upstream: { apiserver } }, connection, client }: Parts,
+): Gate["open"] {
+  const { hostname, port } = new URL(connection.server);
+  const credentials = new CredentialSource(connection);
+  const dial = { timeoutMs: apiserver.dialTimeoutSeconds * 1000, isAllowedAddress: () => true };
+  return async ({ target, upstream: request, protocol, token, rawHeaders }, signal) => {
+    const own = await credentials.current();
+    const identity = apiserver.identity === "user"
+      ? { token, headers: rawHeaders.filter(([name]) => /^impersonate-/i.test(name)) }
+      : {
+        ...(own.token !== undefined && { token: own.token }),
+        ...(own.clientCertificate !== undefined && { clientCertificate: own.clientCertificate }),
+      };
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, ...identity };
+    const opened = await openApiServer(endpoint, request, protocol, { ...dial, signal });
+    try {
+      await requireSamePod(client, target, signal);
+    } catch (thrown) {
+      opened.connection.close();
+      throw thrown;
+    }
+    return opened;
   };
 }
 

@@ -72,9 +72,9 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
   },
   {
     name: "an upstream that is still to come",
-    yaml: "upstream: {mode: apiserver}\n",
+    yaml: "upstream: {mode: tunnel}\n",
     want: [
-      'gateway.yaml:3:12: upstream.mode: expected "kubelet" ("apiserver" is not supported yet), got "apiserver"',
+      'gateway.yaml:3:12: upstream.mode: expected one of "kubelet", "apiserver", got "tunnel"',
     ],
   },
   {

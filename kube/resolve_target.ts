@@ -61,6 +61,22 @@ export async function resolveTarget(
   };
 }
 
+/**
+ * Makes sure that the pod of this name is still the one that was checked. UIDs do not come again: if it is now, it was all the
+ * time since it was checked.
+ *
+ * @throws {Refusal} NotFound where it is another or gone; ServiceUnavailable where that cannot be asked
+ */
+export async function requireSamePod(
+  client: Pick<KubeClient, "get">,
+  { namespace, podName: name, podUid }: Pick<Target, "namespace" | "podName" | "podUid">,
+  signal?: AbortSignal,
+): Promise<void> {
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
+  const pod = await read<V1Pod>(client, path, notFound("pods", name), signal);
+  if (pod.metadata?.uid !== podUid) throw notFound("pods", name);
+}
+
 /** A DNS subdomain (RFC 1123): what every pod, namespace and node is called, and nothing that means more in a path. */
 function isName(name: string): boolean {
   return name.length <= 253 && /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name) && !name.includes("..");

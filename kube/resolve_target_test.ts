@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError, ApiUnreachable } from "./client.ts";
-import { resolveTarget, type TargetRequest } from "./resolve_target.ts";
+import { requireSamePod, resolveTarget, type TargetRequest } from "./resolve_target.ts";
 import { Refusal, toStatus } from "./status.ts";
 
 const POD = {
@@ -155,3 +155,24 @@ Deno.test("path traversal: a pod cannot name its node into another path", async 
   await assert.rejects(resolve(), (thrown) => toStatus(thrown).code === 400);
   assert.deepEqual(asked, [PATHS.pod]);
 });
+
+const samePods = [
+  { name: "the same pod", answer: { metadata: { uid: "u-1" } }, want: "the same" },
+  { name: "another of that name", answer: { metadata: { uid: "u-2" } }, want: 'pods "web" not found' },
+  { name: "one without a UID", answer: {}, want: 'pods "web" not found' },
+  { name: "none any more", answer: new ApiError(404, {}), want: 'pods "web" not found' },
+  {
+    name: "one that cannot be asked for",
+    answer: new ApiError(500, {}),
+    want: "the gateway cannot read the target from the API server",
+  },
+];
+for (const { name, answer, want } of samePods) {
+  Deno.test(`requireSamePod: ${name}`, async () => {
+    const get = () => answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+    const client = { get } as Parameters<typeof requireSamePod>[0];
+    const target = { namespace: "default", podName: "web", podUid: "u-1" };
+    const said = await requireSamePod(client, target).then(() => "the same", (thrown) => thrown.message);
+    assert.equal(said, want);
+  });
+}

@@ -109,8 +109,8 @@ class CommandSession {
   }
 
   async #passThrough(client: ByteConnection, upstream: ByteConnection) {
-    const { limits } = this.gate;
-    const common = { tap: this.#ledger, limits, signal: this.journey.context.signal };
+    const { request: { kind: purpose, form }, gate: { limits } } = this;
+    const common = { tap: this.#ledger, limits, purpose, signal: this.journey.context.signal };
     if (this.client.transport === "websocket") {
       const { protocol } = this.client;
       return await translateWebSocket(client, upstream, { ...common, protocol, requested: this.#requested });
@@ -121,6 +121,7 @@ class CommandSession {
       ...common,
       protocol,
       expectedStreams: expected,
+      opensErrorStream: form === "legacy",
     });
   }
 

@@ -11,7 +11,7 @@ const MAX_HEAD_BYTES = 64 * 1024;
 /** Body of a kubelet's refusal that is passed on, in bytes. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
-/** The kubelet answered, but did not switch protocols: its own status and words, for the client to see. */
+/** The upstream answered, but did not switch protocols: its own status and words, for the client to see. */
 export class UpstreamRefusal extends Error {
   override readonly name = "UpstreamRefusal";
   constructor(
@@ -20,35 +20,43 @@ export class UpstreamRefusal extends Error {
     /** At most 64 KiB. */
     readonly body: Uint8Array,
   ) {
-    super(`the kubelet answered ${status}`);
+    super(`the upstream answered ${status}`);
   }
 }
 
+/** A connection that has switched to SPDY, at its first byte. */
+export interface SwitchedUpstream {
+  connection: ByteConnection;
+  /** Of the answer that switched. */
+  headers: readonly (readonly [name: string, value: string])[];
+}
+
 /**
- * Dials a kubelet and has it switch to SPDY.
+ * Dials a kubelet, or an API server, and has it switch to SPDY.
  *
  * @param target path and query
  * @param protocol the only protocol offered
- * @returns the connection, at its first SPDY byte
+ * @param headers sent besides those of the upgrade
  * @throws {DialError} it cannot be reached or answers nonsense
  * @throws {UpstreamRefusal} it answered something else
  */
-export async function upgradeKubelet(
+export async function upgradeUpstream(
   endpoint: KubeletEndpoint,
   target: string,
   protocol: string,
   options: DialOptions,
-): Promise<ByteConnection> {
+  headers: readonly (readonly [name: string, value: string])[] = [],
+): Promise<SwitchedUpstream> {
   const connection = await dialKubelet(endpoint, options);
   const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
   const abort = () => connection.close();
   stop.addEventListener("abort", abort);
   try {
-    await connection.write(requestHead(endpoint, target, protocol));
+    await connection.write(requestHead(endpoint, target, protocol, headers));
     const { head, rest } = await readHead(connection);
     if (head.status !== 101) throw await refusal(connection, head, rest);
     checkSwitch(head, protocol);
-    return new PrefixedConnection(rest, connection);
+    return { connection: new PrefixedConnection(rest, connection), headers: head.headers };
   } catch (thrown) {
     connection.close();
     if (thrown instanceof UpstreamRefusal) throw thrown;
@@ -57,9 +65,7 @@ export async function upgradeKubelet(
       : thrown instanceof ProtocolError
       ? thrown.message
       : "connection lost";
-    throw new DialError(`error dialing backend: the kubelet's answer to the upgrade: ${why}`, {
-      cause: thrown,
-    });
+    throw new DialError(`error dialing backend: the answer to the upgrade: ${why}`, { cause: thrown });
   } finally {
     stop.removeEventListener("abort", abort);
   }
@@ -69,6 +75,7 @@ function requestHead(
   { host, port, token, clientCertificate }: KubeletEndpoint,
   target: string,
   protocol: string,
+  headers: readonly (readonly [name: string, value: string])[],
 ) {
   const lines = [
     `POST ${target} HTTP/1.1`,
@@ -79,6 +86,7 @@ function requestHead(
     "Connection: Upgrade",
     "Upgrade: SPDY/3.1",
     `X-Stream-Protocol-Version: ${protocol}`,
+    ...headers.map(([name, value]) => `${name}: ${value}`),
   ];
   // A line break here would let a name or token speak as a header.
   if (lines.some((line) => /[\r\n\0]/.test(line))) throw new TypeError("request head with a line break");

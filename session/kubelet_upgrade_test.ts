@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { issue, makeCa } from "../tests/support/certificates.ts";
 import { DialError } from "./kubelet_dial.ts";
-import { upgradeKubelet, UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { upgradeUpstream, UpstreamRefusal } from "./kubelet_upgrade.ts";
 
 const CA = await makeCa();
 const LEAF = await issue(CA);
@@ -13,11 +13,11 @@ const SWITCHED =
 /** Asks a kubelet that answers with exactly these bytes, and returns what it was sent. */
 async function ask(
   answer: string,
-  then: (asking: ReturnType<typeof upgradeKubelet>) => Promise<void>,
+  then: (asking: ReturnType<typeof upgradeUpstream>) => Promise<void>,
 ): Promise<string> {
   using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert: LEAF.cert, key: LEAF.key });
   const endpoint = { host: "127.0.0.1", port: listener.addr.port, caCerts: [CA.cert], token: "tok" };
-  const asking = upgradeKubelet(endpoint, "/exec/ns/p/u/c?output=1", V4, OPTIONS);
+  const asking = upgradeUpstream(endpoint, "/exec/ns/p/u/c?output=1", V4, OPTIONS);
   asking.catch(() => {});
   using connection = await listener.accept();
   const buffer = new Uint8Array(4096);
@@ -30,7 +30,7 @@ async function ask(
 
 Deno.test("E-23 bytes behind the kubelet's 101 are the first of the stream; the request offers one protocol", async () => {
   const sent = await ask(`${SWITCHED}first`, async (asking) => {
-    const connection = await asking;
+    const { connection } = await asking;
     assert.equal(new TextDecoder().decode(await connection.read() ?? new Uint8Array()), "first");
     connection.close();
   });
@@ -79,7 +79,7 @@ Deno.test("a token with a line break never becomes a header", async () => {
     caCerts: [CA.cert],
     token: "a\r\nX-Evil: 1",
   };
-  const asking = upgradeKubelet(endpoint, "/exec", V4, OPTIONS);
+  const asking = upgradeUpstream(endpoint, "/exec", V4, OPTIONS);
   asking.catch(() => {});
   using connection = await listener.accept();
   assert.equal(await connection.read(new Uint8Array(100)).catch(() => null), null, "nothing was sent");

@@ -1,6 +1,6 @@
 import type { ByteConnection } from "./byte_connection.ts";
 import type { DialOptions, KubeletEndpoint } from "./kubelet_dial.ts";
-import { upgradeKubelet } from "./kubelet_upgrade.ts";
+import { upgradeUpstream } from "./kubelet_upgrade.ts";
 
 /** What is opened at the upstream, by whatever path and protocol the client asked for it. */
 export interface UpstreamRequest {
@@ -34,7 +34,7 @@ export interface OpenedUpstream {
  * Opens a session at a kubelet.
  *
  * @param protocol the only stream protocol that is offered
- * @throws as {@linkcode upgradeKubelet}
+ * @throws as {@linkcode upgradeUpstream}
  */
 export async function openKubelet(
   endpoint: KubeletEndpoint,
@@ -42,7 +42,7 @@ export async function openKubelet(
   protocol: string,
   options: DialOptions,
 ): Promise<OpenedUpstream> {
-  const connection = await upgradeKubelet(endpoint, kubeletTarget(request), protocol, options);
+  const { connection } = await upgradeUpstream(endpoint, kubeletTarget(request), protocol, options);
   return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
 }
 
@@ -61,6 +61,51 @@ export function kubeletTarget(request: UpstreamRequest): string {
   if (request.stdin) query.append("input", "1");
   if (request.stdout) query.append("output", "1");
   if (request.tty) query.append("tty", "1");
+  const target = `/${path.map(encodeURIComponent).join("/")}`;
+  return query.size > 0 ? `${target}?${query}` : target;
+}
+
+/** An API server, and in whose name it is asked. */
+export interface ApiServerEndpoint extends KubeletEndpoint {
+  /** `Impersonate-*` lines of the user's request, which go with the user's token. */
+  headers?: readonly (readonly [name: string, value: string])[];
+}
+
+/**
+ * Opens a session at an API server, as a client of its own would: so that admission and the server's own audit see it. The pod's
+ * UID cannot be said there: who calls makes sure that it is the same pod afterwards, before anything passes.
+ *
+ * @param protocol the only stream protocol that is offered
+ * @throws as {@linkcode upgradeUpstream}
+ */
+export async function openApiServer(
+  endpoint: ApiServerEndpoint,
+  request: UpstreamRequest,
+  protocol: string,
+  options: DialOptions,
+): Promise<OpenedUpstream> {
+  const target = apiServerTarget(request);
+  const { connection, headers } = await upgradeUpstream(
+    endpoint,
+    target,
+    protocol,
+    options,
+    endpoint.headers,
+  );
+  const auditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
+  const opened = { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
+  return { ...opened, ...(auditId !== undefined && { auditId }) };
+}
+
+/** Path and query by which an API server is asked, as kubectl asks it: only the flags that are set, sorted. */
+export function apiServerTarget(request: UpstreamRequest): string {
+  const { subresource, namespace, pod, container } = request;
+  const path = ["api", "v1", "namespaces", namespace, "pods", pod, subresource];
+  const query = new URLSearchParams(request.command.map((word) => ["command", word]));
+  if (container !== undefined) query.append("container", container);
+  for (const name of ["stderr", "stdin", "stdout", "tty"] as const) {
+    if (request[name]) query.append(name, "true");
+  }
   const target = `/${path.map(encodeURIComponent).join("/")}`;
   return query.size > 0 ? `${target}?${query}` : target;
 }

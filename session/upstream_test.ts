@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { authority, kubeletTarget } from "./upstream.ts";
+import { apiServerTarget, authority, kubeletTarget } from "./upstream.ts";
 
 const REQUEST = {
   subresource: "exec",
@@ -41,6 +41,32 @@ const targets = [
 for (const { name, request, want } of targets) {
   Deno.test(`kubeletTarget of ${name} is what an API server would ask for, with the pod's UID`, () => {
     assert.equal(kubeletTarget(request), want);
+  });
+}
+
+const PODS = "/api/v1/namespaces/default/pods/web";
+const apiTargets = [
+  {
+    name: "an exec",
+    request: REQUEST,
+    want:
+      `${PODS}/exec?command=sh&command=-c&command=echo+a%26b+%3D%0A&container=c&stderr=true&stdin=true&stdout=true`,
+  },
+  {
+    name: "an attach",
+    request: { ...REQUEST, ...NONE, subresource: "attach", stdout: true, tty: true },
+    want: `${PODS}/attach?container=c&stdout=true&tty=true`,
+  },
+  {
+    name: "a port-forward",
+    request: { ...REQUEST, ...NONE, subresource: "portforward", container: undefined },
+    want: `${PODS}/portforward`,
+  },
+] as const;
+
+for (const { name, request, want } of apiTargets) {
+  Deno.test(`apiServerTarget of ${name} is what kubectl would ask for`, () => {
+    assert.equal(apiServerTarget(request), want);
   });
 }
 

@@ -1,8 +1,8 @@
-import { z } from "zod";
 import {
   addressRange,
   flag,
   list,
+  oneOf,
   optionalFile,
   optionalWholeNumber,
   section,
@@ -70,13 +70,31 @@ const kubelet = section({
   if (value.serverName !== undefined) fault("insecureSkipTLSVerify", "expected false, as serverName is set");
 });
 
+const apiserver = section({
+  identity: oneOf(["user", "gateway"], {
+    fallback: "user",
+    description:
+      "As whom sessions are opened there. `user`: with the user's own token and impersonation, so RBAC must " +
+      "grant them the same in the core group. `gateway`: with the gateway's credentials, which must be granted it.",
+  }),
+  dialTimeoutSeconds: wholeNumber({
+    from: 1,
+    to: 120,
+    fallback: 10,
+    description: "How long connecting to the API server may take, TLS handshake and upgrade each.",
+  }),
+});
+
 /** Where sessions are opened. */
 export const upstream = section({
-  mode: z.literal("kubelet", {
-    error: ({ input }) =>
-      input === "apiserver"
-        ? 'expected "kubelet" ("apiserver" is not supported yet)'
-        : 'expected "kubelet", the only mode there is yet',
-  }).default("kubelet").meta({ description: "Through what a session reaches its container." }),
+  mode: oneOf(["kubelet", "apiserver"], {
+    fallback: "kubelet",
+    description:
+      "Through what a session reaches its container. `kubelet`: the pod is pinned by its UID in the request, and " +
+      "nothing but the gateway sees the session. `apiserver`: admission and the API server's own audit log see it too, and " +
+      "the gateway needs no rights on nodes; it costs the API server CPU, and the pod is pinned by reading it again before " +
+      "anything passes.",
+  }),
   kubelet: kubelet.prefault({}).meta({ description: "How kubelets are found, verified and spoken to." }),
+  apiserver: apiserver.prefault({}).meta({ description: "How sessions are opened at the API server." }),
 }).prefault({}).meta({ description: "Where sessions are opened." });
