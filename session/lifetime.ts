@@ -46,16 +46,17 @@ export class Lifetime implements Disposable {
   constructor(
     limits: SessionLimits,
     signal: AbortSignal,
-    pings: SessionPings | (() => Promise<void>),
+    pings: SessionPings,
   ) {
     const { setupTimeoutMs, idleTimeoutMs, timeLimitMs = 0 } = limits;
     this.#signal = signal;
-    const none = () => Promise.resolve();
-    const { client, upstream } = typeof pings === "function"
-      ? { client: { ask: none, tell: pings }, upstream: { ask: none, tell: none } }
-      : pings;
-    this.client = new Keepalive("client", client, limits, (thrown) => this.fail("client", thrown));
-    this.upstream = new Keepalive("upstream", upstream, limits, (thrown) => this.fail("upstream", thrown));
+    this.client = new Keepalive("client", pings.client, limits, (thrown) => this.fail("client", thrown));
+    this.upstream = new Keepalive(
+      "upstream",
+      pings.upstream,
+      limits,
+      (thrown) => this.fail("upstream", thrown),
+    );
     const message = "timed out waiting for the client's streams";
     this.#setupTimer = setTimeout(
       () => this.end({ reason: "setup_timeout", by: "gateway", message }),
@@ -94,15 +95,6 @@ export class Lifetime implements Disposable {
     this.#lastActivityMs = performance.now();
     this.client.moved();
     this.upstream.moved();
-  }
-
-  /** Set while what the client sent waits for the upstream to take it. */
-  get isBlocked(): boolean {
-    return this.client.isBlocked;
-  }
-
-  set isBlocked(isBlocked: boolean) {
-    this.client.isBlocked = isBlocked;
   }
 
   /** All expected streams are open. */
