@@ -13,7 +13,8 @@ import { maskUri } from "./mask.ts";
  * | `stream` | ResponseStarted | one for each stream of a command, when it ended | 101 |
  * | `connection` | ResponseStarted | one for each connection of a port-forward, when it ended | 101, Failure where it was refused or broke |
  * | `end` | ResponseComplete | one, where the session opened | 101, Failure where it broke |
- * | `refusal` | ResponseComplete | one, where it did not | the refusal's |
+ * | `response` | ResponseComplete | one, where a request that is no session was decided and answered | the answer's, Failure where it broke off |
+ * | `refusal` | ResponseComplete | one, where the request came to nothing | the refusal's |
  *
  * As there, exactly one event of stage ResponseComplete tells what became of a request, and `auditID` joins all of
  * its events. Unlike there, the event of stage RequestReceived is written after the decision and carries it, and a
@@ -198,6 +199,18 @@ export interface AuditEnd {
   durationMs: number;
 }
 
+/** The answer to a request that is no session. */
+export interface AuditResponse {
+  /** HTTP status. */
+  code: number;
+  /** Bytes of its body that the client was sent. */
+  bytesOut: number;
+  /** From the request's first bytes to the answer's last. */
+  durationMs: number;
+  /** Why it broke off; absent where it came whole. */
+  error?: string;
+}
+
 /** A refusal, as the client is told it. */
 export interface AuditRefusal {
   /** HTTP status. */
@@ -345,6 +358,29 @@ export function endEvent(
   });
 }
 
+/** A request that is no session, and that was decided, has had its answer. */
+export function responseEvent(
+  facts: Facts,
+  target: AuditTarget | undefined,
+  { code, bytesOut, durationMs, error }: AuditResponse,
+  at = new Date(),
+): AuditEvent {
+  const failure = (bounds: Bounds) => error && bounds.text("error", error, MAX.messageBytes);
+  return event(facts, target, at, {
+    type: "response",
+    stage: "ResponseComplete",
+    status: (bounds) => {
+      const message = failure(bounds);
+      return message ? { metadata: {}, status: "Failure", message, code } : { metadata: {}, code };
+    },
+    annotations: (bounds) => ({
+      "postern.dev/bytes-out": bytesOut.toString(),
+      "postern.dev/duration-ms": Math.round(durationMs).toString(),
+      "postern.dev/error": failure(bounds),
+    }),
+  });
+}
+
 /** The request came to nothing: refused by the gateway, or by the upstream before the session opened. */
 export function refusalEvent(
   facts: Facts,
@@ -373,7 +409,7 @@ export function refusalEvent(
 }
 
 interface Shape {
-  type: "decision" | "start" | "stream" | "connection" | "end" | "refusal";
+  type: "decision" | "start" | "stream" | "connection" | "end" | "response" | "refusal";
   stage: AuditEvent["stage"];
   status?: (bounds: Bounds) => ResponseStatus;
   annotations: (bounds: Bounds) => Record<string, string | undefined>;

@@ -8,6 +8,7 @@ import {
   endEvent,
   type Facts,
   refusalEvent,
+  responseEvent,
   startEvent,
   streamEvent,
 } from "./event.ts";
@@ -234,6 +235,33 @@ const events: { name: string; event: AuditEvent; want: Partial<AuditEvent> }[] =
         "postern.dev/bytes-out": "0",
         "postern.dev/streams": "{}",
         "postern.dev/duration-ms": "2500",
+      },
+    },
+  },
+  {
+    name: "responseEvent",
+    event: responseEvent(facts, target, { code: 200, bytesOut: 4096, durationMs: 12.6 }, AT),
+    want: {
+      stage: "ResponseComplete",
+      responseStatus: { metadata: {}, code: 200 },
+      annotations: {
+        "postern.dev/event": "response",
+        "postern.dev/bytes-out": "4096",
+        "postern.dev/duration-ms": "13",
+      },
+    },
+  },
+  {
+    name: "responseEvent of one that broke off",
+    event: responseEvent(facts, target, { code: 200, bytesOut: 1, durationMs: 5, error: "gone" }, AT),
+    want: {
+      stage: "ResponseComplete",
+      responseStatus: { metadata: {}, status: "Failure", message: "gone", code: 200 },
+      annotations: {
+        "postern.dev/event": "response",
+        "postern.dev/bytes-out": "1",
+        "postern.dev/duration-ms": "5",
+        "postern.dev/error": "gone",
       },
     },
   },

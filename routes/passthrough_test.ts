@@ -19,7 +19,7 @@ const GUARDED = [
 ];
 for (const path of GUARDED) {
   Deno.test(`reachesContainer knows ${path}`, () => {
-    assert.equal(reachesContainer(readRequestTarget(path).segments), true);
+    assert.equal(reachesContainer(readRequestTarget(path).segments, "GET"), true);
   });
 }
 
@@ -34,7 +34,15 @@ const PLAIN = [
 ];
 for (const path of PLAIN) {
   Deno.test(`reachesContainer lets ${path} pass`, () => {
-    assert.equal(reachesContainer(readRequestTarget(path).segments), false);
+    assert.equal(reachesContainer(readRequestTarget(path).segments, "GET"), false);
+  });
+}
+
+for (const method of ["GET", "HEAD", "PATCH", "PUT", "POST", "DELETE"]) {
+  const isRead = method === "GET" || method === "HEAD";
+  Deno.test(`reachesContainer ${isRead ? "lets pass" : "knows"} a ${method} of ephemeral containers`, () => {
+    const { segments } = readRequestTarget("/api/v1/namespaces/default/pods/web/ephemeralcontainers");
+    assert.equal(reachesContainer(segments, method), !isRead);
   });
 }
 
