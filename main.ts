@@ -191,7 +191,7 @@ function apiServerOpener(
   const { hostname, port } = new URL(connection.server);
   const credentials = new CredentialSource(connection);
   const dial = { timeoutMs: apiserver.dialTimeoutSeconds * 1000, isAllowedAddress: () => true };
-  return async ({ target, upstream: request, protocol, token, rawHeaders }, signal) => {
+  return async ({ target, upstream: request, protocol, auditId, token, rawHeaders }, signal) => {
     const own = await credentials.current();
     const identity = apiserver.identity === "user"
       ? { token, headers: rawHeaders.filter(([name]) => /^impersonate-/i.test(name)) }
@@ -200,7 +200,7 @@ function apiServerOpener(
         ...(own.clientCertificate !== undefined && { clientCertificate: own.clientCertificate }),
       };
     const host = hostname.replace(/^\[|\]$/g, "");
-    const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, ...identity };
+    const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
     const opened = await openApiServer(endpoint, request, protocol, { ...dial, signal });
     try {
       await requireSamePod(client, target, signal);

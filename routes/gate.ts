@@ -33,6 +33,8 @@ export interface OpenRequest {
   upstream: UpstreamRequest;
   /** The only stream protocol to offer. */
   protocol: string;
+  /** Of the session's events. */
+  auditId: string;
   /** The caller's token and `Impersonate-*` headers, for an upstream that sessions are opened at in the caller's name. */
   token: string;
   rawHeaders: readonly HeaderLine[];

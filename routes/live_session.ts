@@ -58,15 +58,16 @@ export class LiveSession {
     const { gate, journey } = this;
     const { target, caller: { token }, upstream: wanted, protocol, clientProtocol } = this.plan;
     const { signal, rawHeaders } = journey.context;
-    const request = { target, upstream: wanted, protocol, token, rawHeaders };
+    const { auditId } = journey;
+    const request = { target, upstream: wanted, protocol, auditId, token, rawHeaders };
     let upstream: OpenedUpstream;
     try {
       upstream = await gate.open(request, signal);
     } catch (thrown) {
       // The API server, where it refused, has the session in its own log too.
       const headers = thrown instanceof UpstreamRefusal ? thrown.headers : [];
-      const auditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
-      if (auditId !== undefined) journey.learn({ upstreamAuditId: auditId });
+      const upstreamAuditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
+      if (upstreamAuditId !== undefined) journey.learn({ upstreamAuditId });
       throw thrown;
     }
     if (upstream.auditId !== undefined) journey.learn({ upstreamAuditId: upstream.auditId });

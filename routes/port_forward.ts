@@ -61,7 +61,7 @@ function readPorts({ target: { query } }: Journey, { form }: SessionAddress): re
   const read = form === "pod" ? readApiPorts(values("ports")) : readKubeletPorts(values("port"));
   if (read.ok) return read.ports;
   if (read.isStatus) throw new Refusal("BadRequest", read.message);
-  throw new NegotiationRefusal(400, `${read.message}\n`);
+  throw new NegotiationRefusal(400, read.message);
 }
 
 /** The connections of one port-forward: each is checked, counted and written down by itself. */

@@ -26,7 +26,7 @@ export interface OpenedUpstream {
   authority: string;
   /** What is spoken on the wire, e.g. `SPDY/3.1 v4.channel.k8s.io`. */
   protocol: string;
-  /** Under which the API server has the session in its own audit log, where it was opened there. */
+  /** Under which the API server has the session in its own audit log (`auditID`), where it was opened there. */
   auditId?: string;
 }
 
@@ -69,6 +69,8 @@ export function kubeletTarget(request: UpstreamRequest): string {
 export interface ApiServerEndpoint extends KubeletEndpoint {
   /** `Impersonate-*` lines of the user's request, which go with the user's token. */
   headers?: readonly (readonly [name: string, value: string])[];
+  /** Under which the server shall have the session in its own audit log. */
+  auditId: string;
 }
 
 /**
@@ -84,17 +86,12 @@ export async function openApiServer(
   protocol: string,
   options: DialOptions,
 ): Promise<OpenedUpstream> {
+  // The answer that switches is the kubelet's and names no ID; the server takes the one that it is given.
+  const { auditId } = endpoint;
+  const headers = [["Audit-ID", auditId] as const, ...endpoint.headers ?? []];
   const target = apiServerTarget(request);
-  const { connection, headers } = await upgradeUpstream(
-    endpoint,
-    target,
-    protocol,
-    options,
-    endpoint.headers,
-  );
-  const auditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
-  const opened = { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
-  return { ...opened, ...(auditId !== undefined && { auditId }) };
+  const { connection } = await upgradeUpstream(endpoint, target, protocol, options, headers);
+  return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}`, auditId };
 }
 
 /** Path and query by which an API server is asked, as kubectl asks it: only the flags that are set, sorted. */
