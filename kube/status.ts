@@ -14,6 +14,7 @@ export const HTTP_CODE = {
   NotAcceptable: 406,
   Conflict: 409,
   RequestEntityTooLarge: 413,
+  UnsupportedMediaType: 415,
   TooManyRequests: 429,
   InternalError: 500,
   NotImplemented: 501,
