@@ -15,6 +15,8 @@ export interface Answer {
   headers: readonly HeaderLine[];
   /** Bytes of the body. */
   body: Uint8Array;
+  /** What the body says, where an API server refused. */
+  status?: Partial<Status>;
   /** A WebSocket refusal in the bytes of Go's server, which clients have been seen to depend on. */
   isRaw: boolean;
 }
@@ -30,8 +32,11 @@ export function answerOf(thrown: unknown): Answer {
     const { status: code, body } = thrown;
     if (code < 400) return statusAnswer(withoutReason(`invalid upgrade response: status code ${code}`));
     const kept = thrown.headers.filter(([name]) => PASSED_ON.has(name.toLowerCase()));
-    const message = new TextDecoder().decode(body).trim() || `the kubelet answered ${code}`;
-    return { code, reason: "", message, headers: kept, body, isRaw: false };
+    const text = new TextDecoder().decode(body).trim();
+    const status = readStatus(text);
+    const message = status?.message ?? (text || `the upstream answered ${code}`);
+    const reason = status?.reason ?? "";
+    return { code, reason, message, headers: kept, body, isRaw: false, ...(status && { status }) };
   }
   // As the API server says it: a failure without a reason.
   if (thrown instanceof DialError) return statusAnswer(withoutReason(thrown.message));
@@ -67,6 +72,17 @@ function statusAnswer(status: Status, headers: readonly HeaderLine[] = []): Answ
 
 function withoutReason(message: string): Status {
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, code: 500 };
+}
+
+/** A Status, where an upstream answered with one: an API server does, a kubelet does not. */
+function readStatus(text: string): Partial<Status> | undefined {
+  if (!text.startsWith("{")) return undefined;
+  try {
+    const value: Partial<Status> = JSON.parse(text);
+    return value.kind === "Status" && typeof value.message === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** `golang.org/x/net/websocket` writes its refusals without a length, and closes. */

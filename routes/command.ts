@@ -4,6 +4,7 @@ import type { Target } from "../kube/target.ts";
 import {
   type ChannelProtocol,
   expectedStreams,
+  failureDocument,
   internalErrorDocument,
   type RequestedStreams,
   STREAM_PROTOCOLS,
@@ -131,10 +132,13 @@ class CommandSession {
     if (this.client.transport !== "websocket") return;
     const answer = answerOf(thrown);
     await recordRefusal(gate, journey, answer, thrown);
-    const text = thrown instanceof UpstreamRefusal
-      ? `unable to upgrade connection: ${answer.message}`
-      : answer.message;
-    const document = internalErrorDocument(text);
+    const document = answer.status !== undefined
+      ? failureDocument({ message: answer.message, ...answer.status })
+      : internalErrorDocument(
+        thrown instanceof UpstreamRefusal
+          ? `unable to upgrade connection: ${answer.message}`
+          : answer.message,
+      );
     const { protocol } = this.client;
     await refuseWebSocket(client, { protocol, requested: request, lingerMs: gate.limits.lingerMs, document });
   }

@@ -1,0 +1,127 @@
+/** Sessions opened at the API server: as the user or as the gateway, seen by its own audit. */
+
+import assert from "node:assert/strict";
+import type { AuditEvent } from "../../audit/event.ts";
+import { Gateway, sharedGateway } from "./support/gateway.ts";
+import { CLIENTS, kubectl, type KubectlRun } from "./support/kubectl.ts";
+import { asAdmin } from "./support/service_account.ts";
+import { eventually } from "./support/wait.ts";
+
+const asUser = sharedGateway({ upstream: { mode: "apiserver" } });
+
+for (const client of CLIENTS) {
+  live(`a command has the output and the exit code that it has directly, by ${client}`, async () => {
+    const script = "cat; echo to-stderr >&2; exit 7";
+    const run = { client, user: "alice", args: ["exec", "-i", "shell", "--", "sh", "-c", script] } as const;
+    const stdin = new TextEncoder().encode("through the API server\n");
+    const [direct, through] = await Promise.all([
+      outcome(asUser().cluster.paths, { ...run, stdin }),
+      outcome(asUser(), { ...run, stdin }),
+    ]);
+    assert.deepEqual(through, direct);
+    assert.equal(through.code, 7);
+  });
+
+  live(`who may not exec is told so by the gateway, by ${client}`, async () => {
+    const refused = await outcome(asUser(), { client, user: "bob", args: ["exec", "shell", "--", "id"] });
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /User "bob" cannot create resource "pods\/exec"/);
+  });
+
+  live(`a privileged container stays for cluster-admins, by ${client}`, async () => {
+    const args = ["exec", "privileged", "--", "echo", "inside"];
+    const alice = await outcome(asUser(), { client, user: "alice", args });
+    assert.match(alice.stderr, /only cluster-admins/);
+    assert.equal((await outcome(asUser(), { client, user: "root", args })).stdout, "inside\n");
+  });
+}
+
+live("the API server's audit log has the session by the ID that the gateway's events name", async () => {
+  const word = crypto.randomUUID();
+  await outcome(asUser(), { user: "alice", args: ["exec", "shell", "--", "echo", word] });
+  const [start] = (await asUser().events()).filter((event) => isStartOf(event, word));
+  const id = start?.annotations["postern.dev/upstream-audit-id"];
+  assert.ok(id !== undefined && id === start?.auditID);
+  const own = await eventually("the API server has written it down", async () => {
+    const lines = (await Deno.readTextFile(asUser().cluster.paths.apiServerAuditLog)).split("\n");
+    const events = lines.filter((line) => line.includes(id)).map((line) => JSON.parse(line));
+    return events.length > 0 ? events : undefined;
+  }, { deadlineMs: 10_000 });
+  assert.equal(own[0].user.username, "alice");
+  assert.equal(own[0].objectRef.subresource, "exec");
+});
+
+live("whoever is impersonated is so at the API server too", async () => {
+  const word = crypto.randomUUID();
+  const args = ["--as", "alice", "exec", "shell", "--", "echo", word];
+  assert.equal((await outcome(asUser(), { user: "root", args })).stdout, `${word}\n`);
+  const own = await eventually("the API server has written it down", async () => {
+    const lines = (await Deno.readTextFile(asUser().cluster.paths.apiServerAuditLog)).split("\n");
+    return lines.find((line) => line.includes(word) && line.includes('"subresource":"exec"'));
+  }, { deadlineMs: 10_000 });
+  const { user, impersonatedUser } = JSON.parse(own);
+  assert.deepEqual([user.username, impersonatedUser.username], ["root", "alice"]);
+});
+
+live("attach and port-forward go the same way", async () => {
+  const { cluster } = asUser();
+  const attached = await outcome(asUser(), {
+    user: "alice",
+    args: ["attach", "-i", "tty", "--request-timeout=5s"],
+    stdin: new TextEncoder().encode("exit\n"),
+  });
+  const direct = await outcome(cluster.paths, {
+    user: "root",
+    args: ["attach", "-i", "tty", "--request-timeout=5s"],
+    stdin: new TextEncoder().encode("exit\n"),
+  });
+  assert.equal(attached.code, direct.code);
+});
+
+live(
+  "as the gateway: RBAC must grant it the session, and the API server writes down the gateway",
+  async () => {
+    await using gateway = await Gateway.start({
+      upstream: { mode: "apiserver", apiserver: { identity: "gateway" } },
+    });
+    const { cluster } = gateway;
+    const name = `e2e-gateway-${crypto.randomUUID().slice(0, 8)}`;
+    const word = crypto.randomUUID();
+    const run = { user: "alice", args: ["exec", "shell", "--", "echo", word] } as const;
+    const without = await outcome(gateway, run);
+    assert.match(without.stderr, /system:serviceaccount:postern-system:postern" cannot/);
+    await asAdmin(cluster, "create", "role", name, "--verb=create", "--resource=pods/exec");
+    await asAdmin(
+      cluster,
+      ...["create", "rolebinding", name, `--role=${name}`, "--serviceaccount=postern-system:postern"],
+    );
+    try {
+      await eventually("the gateway may", async () => {
+        const { stdout } = await outcome(gateway, run);
+        return stdout === `${word}\n` ? true : undefined;
+      }, { deadlineMs: 10_000, everyMs: 300 });
+    } finally {
+      await asAdmin(cluster, "delete", "role,rolebinding", name);
+    }
+    const lines = (await Deno.readTextFile(cluster.paths.apiServerAuditLog)).split("\n");
+    const own = lines.findLast((line) => line.includes(word) && line.includes('"subresource":"exec"'));
+    assert.equal(JSON.parse(own ?? "{}").user?.username, "system:serviceaccount:postern-system:postern");
+  },
+);
+
+function live(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
+}
+
+type Run = Omit<KubectlRun, "cluster" | "endpoint">;
+
+async function outcome(endpoint: { kubeconfig: string }, run: Run) {
+  const { code, stdout, stderr } = await kubectl({ ...run, cluster: asUser().cluster, endpoint });
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+function isStartOf({ annotations }: AuditEvent, word: string): boolean {
+  return annotations["postern.dev/event"] === "start" &&
+    (annotations["postern.dev/argv"] ?? "").includes(word);
+}
