@@ -12,6 +12,7 @@ export interface JsonSchema {
   required?: string[];
   items?: JsonSchema;
   oneOf?: JsonSchema[];
+  anyOf?: JsonSchema[];
   enum?: string[];
   const?: string;
   default?: unknown;

@@ -65,6 +65,7 @@ function itemRows({ items }: JsonSchema, path: string[]): string[][] {
 
 function typeOf(schema: JsonSchema): string {
   if (schema.const !== undefined) return code(schema.const);
+  if (schema.anyOf) return schema.anyOf.map(typeOf).join(", or ");
   if (schema.enum) return schema.enum.map(code).join(" or ");
   if (schema.type === "integer") return `whole number, ${schema.minimum} to ${schema.maximum}`;
   if (schema.type === "boolean") return "true or false";
