@@ -94,6 +94,11 @@ export class ClientConnection implements ByteConnection {
     });
   }
 
+  /** TLS and TCP both say the end. */
+  endWrites(): Promise<void> {
+    return this.#send(() => this.#connection.closeWrite());
+  }
+
   /** One after the other, in the order of the calls. */
   #send(act: () => Promise<void>): Promise<void> {
     this.#pendingWrites++;
@@ -112,7 +117,7 @@ export class ClientConnection implements ByteConnection {
     if (this.#isClosed) return;
     const timer = setTimeout(() => this.close(), limits.lingerMs);
     try {
-      await this.#send(() => this.#connection.closeWrite());
+      await this.endWrites();
       for (let dropped = 0; dropped <= limits.lingerBytes;) {
         const bytes = await this.read();
         if (bytes === null) break;

@@ -112,6 +112,21 @@ Deno.test(
 );
 
 Deno.test(
+  "endWrites is read at once as the end, and what the client still sends is read",
+  suite,
+  () =>
+    connected(async (ours, peer) => {
+      await ours.write(bytes("last"));
+      await ours.endWrites();
+      const buffer = new Uint8Array(10);
+      assert.equal(await peer.read(buffer), 4);
+      assert.equal(await peer.read(buffer), null);
+      await peer.write(bytes("still"));
+      assert.equal(text(await ours.read()), "still");
+    }),
+);
+
+Deno.test(
   "close has the connection of a client aborted that takes nothing, and no other",
   suite,
   () =>

@@ -12,6 +12,11 @@ export interface ByteConnection {
   read(): Promise<Uint8Array | null>;
   /** Writes all of `bytes`; calls are written in the order they were made. Rejects when the connection is lost. */
   write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Says that nothing more is written, so that the peer reads the end at once; what it still sends can be read. Where this is
+   * missing, only {@linkcode close} says so.
+   */
+  endWrites?(): Promise<void>;
   /** Closes both directions at once; pending reads end with `null` or reject. Never throws; may be called again. */
   close(): void;
 }

@@ -55,6 +55,7 @@ export async function refuseWebSocket(
     await client.write(encodeGreeting(protocol, requested));
     await client.write(encodeChannel(protocol, CHANNEL.ERROR, document));
     await client.write(encodeClose(CLOSE_CODE.NORMAL));
+    await client.endWrites?.();
     while (await client.read() !== null);
   };
   await atMost(lingerMs, telling());

@@ -161,6 +161,10 @@ export class GuardedConnection implements ByteConnection {
     }
   }
 
+  async endWrites(): Promise<void> {
+    await this.#connection.endWrites?.().catch(() => {}); // whoever reads notices that it is lost
+  }
+
   close(): void {
     this.#connection.close();
   }

@@ -84,7 +84,7 @@ class PortForwardSplice implements Disposable {
     if (end.by !== "client" || end.reason === "protocol_error") this.#relay.tellAll(end.message);
     const written = this.#relay.endAll();
     await atMost(this.#lingerMs, written);
-    await atMost(this.#lingerMs, this.#leaveClient(end));
+    await atMost(this.#lingerMs, this.#leaveClient(end).then(() => this.#client.endWrites()));
     // The client reads the end, then closes; what it still says is read and dropped, lest TCP reset the connection.
     await atMost(this.#lingerMs, fromClient);
     this.#client.close();

@@ -133,9 +133,9 @@ class SpdySplice implements Disposable {
     const end = await this.#lifetime.ended;
     this.#upstream.close();
     await atMost(this.#options.limits.lingerMs, fromUpstream);
-    await atMost(this.#options.limits.lingerMs, this.#farewell(end));
+    await atMost(this.#options.limits.lingerMs, this.#farewell(end).then(() => this.#client.endWrites()));
     // The client reads the end, then closes; what it still says is read and dropped, lest TCP reset the connection.
-    await atMost(this.#options.limits.lingerMs, fromClient);
+    if (end.reason !== "client_vanished") await atMost(this.#options.limits.lingerMs, fromClient);
     this.#client.close();
     await Promise.all([fromClient, fromUpstream]);
     return this.#status.complete(end);

@@ -104,6 +104,21 @@ Deno.test("spliceSpdy passes a whole command on, and counts its bytes", async ()
   ]]);
 });
 
+Deno.test("a client that waits for the end reads it at once, and what it still sends is dropped", async () => {
+  const all = await opened({ limits: { lingerMs: 5_000 } });
+  const { client, kubelet, clientEnd, ended } = all;
+  const startedAt = performance.now();
+  const [, frames] = await Promise.all([
+    kubelet.send({ type: "goaway", lastGoodId: 7, status: 0 }).then(() => kubelet.close()),
+    client.rest(),
+  ]);
+  assert.equal(frames.at(-1)?.type, "goaway");
+  assert.ok(performance.now() - startedAt < 2_500, "the gateway does not wait for the client to close");
+  await clientEnd.write(dataFrame(3, new Uint8Array(10)));
+  client.close();
+  await ended;
+});
+
 Deno.test("spliceSpdy reads the exit code from the status document", async () => {
   const all = await opened();
   await finish(

@@ -63,6 +63,12 @@ export class TunnelConnection implements ByteConnection {
     await this.#socket.write(...frames);
   }
 
+  /** Says Close: there is no other way, and after it the client's messages are dropped. */
+  endWrites(): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
   /** Says Close, and closes the connection below a while later. */
   close(): void {
     this.#socket.close();

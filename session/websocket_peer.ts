@@ -117,7 +117,9 @@ export class WebSocketPeer {
 
   /** What the peer still says is read and dropped, lest TCP reset the connection before it has read our last words. */
   async #sayGoodbye(): Promise<void> {
-    const said = this.#connection.write(encodeClose(this.#closeCode, "", this.#mask()));
+    const said = this.#connection.write(encodeClose(this.#closeCode, "", this.#mask()))
+      // A server ends the connection, a client waits for it (RFC 6455, 7.1.1).
+      .then(() => this.#options.role === "server" ? this.#connection.endWrites?.() : undefined);
     const heard = this.#hearGoodbye();
     await Promise.all([said, heard]);
   }

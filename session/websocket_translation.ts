@@ -142,9 +142,9 @@ class Translation implements Disposable {
     await atMost(lingerMs, this.#leaveUpstream());
     this.#upstream.close();
     await atMost(lingerMs, fromUpstream);
-    await atMost(lingerMs, this.#farewell(end));
+    await atMost(lingerMs, this.#farewell(end).then(() => this.#client.endWrites()));
     // The client answers the Close; what it still says is read and dropped, lest TCP reset the connection.
-    await atMost(lingerMs, fromClient);
+    if (end.reason !== "client_vanished") await atMost(lingerMs, fromClient);
     this.#client.close();
     await Promise.all([fromClient, fromUpstream]);
     return this.#status.complete(end);

@@ -480,3 +480,13 @@ Deno.test("refuseWebSocket says why on the error channel and closes with 1000", 
   assert.deepEqual(await client.rest(), ["1:", '3:{"status":"Failure"}', "close 1000"]);
   await refusing;
 });
+
+Deno.test("a client that waits for the connection's end reads it right after the Close", async () => {
+  const { client, kubelet, ended } = await opened("v4.channel.k8s.io", ALL, { limits: { lingerMs: 5_000 } });
+  const startedAt = performance.now();
+  const leaving = kubelet.send({ type: "goaway", lastGoodId: 7, status: 0 }).then(() => kubelet.close());
+  for (let line = await client.next(); line !== null; line = await client.next());
+  assert.ok(performance.now() - startedAt < 2_500, "the gateway does not wait for the client to close");
+  client.end.close();
+  await Promise.all([leaving, ended]);
+});

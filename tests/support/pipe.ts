@@ -5,6 +5,8 @@ export class PipeEnd implements ByteConnection {
   readonly #incoming: { bytes: Uint8Array; taken: () => void }[] = [];
   #waiting: PromiseWithResolvers<void> | undefined;
   #isEnded = false;
+  /** The peer writes no more. */
+  #hasReadAll = false;
   #lost: Error | undefined;
   peer!: PipeEnd;
   /** Bytes written here that the peer has not read yet. */
@@ -19,7 +21,7 @@ export class PipeEnd implements ByteConnection {
         return next.bytes;
       }
       if (this.#lost !== undefined) throw this.#lost;
-      if (this.#isEnded) return null;
+      if (this.#isEnded || this.#hasReadAll) return null;
       this.#waiting = Promise.withResolvers<void>();
       await this.#waiting.promise;
     }
@@ -32,6 +34,12 @@ export class PipeEnd implements ByteConnection {
       this.peer.#incoming.push({ bytes: bytes.slice(), taken });
       this.peer.#wake();
     });
+  }
+
+  endWrites(): Promise<void> {
+    this.peer.#hasReadAll = true;
+    this.peer.#wake();
+    return Promise.resolve();
   }
 
   close(): void {

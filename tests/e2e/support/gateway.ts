@@ -16,6 +16,8 @@ export interface GatewayOptions {
   auditPath?: string;
   /** Where kubelets are reached instead of the port that the node names. */
   kubeletPort?: number;
+  /** Beside what kubelets need here. */
+  upstream?: GivenConfiguration["upstream"];
   authentication?: GivenConfiguration["authentication"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
@@ -199,7 +201,7 @@ function configuration(
   { paths }: Cluster,
   directory: string,
   port: number,
-  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), kubeletPort, ...sections }:
+  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), kubeletPort, upstream, ...sections }:
     GatewayOptions,
 ): GivenConfiguration {
   return {
@@ -213,10 +215,12 @@ function configuration(
     },
     kubernetes: { kubeconfig: paths.gatewayKubeconfig },
     upstream: {
+      ...upstream,
       kubelet: {
         addressTypes: ["Hostname"],
         allowedAddresses: ["127.0.0.0/8"],
         ...(kubeletPort !== undefined && { port: kubeletPort }),
+        ...upstream?.kubelet,
       },
     },
     audit: { sinks: [{ type: "file", path: auditPath }] },
