@@ -201,7 +201,9 @@ function apiServerOpener(
       };
     const host = hostname.replace(/^\[|\]$/g, "");
     const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
-    const opened = await openApiServer(endpoint, request, protocol, { ...dial, signal });
+    const { transport } = apiserver;
+    const options = { ...dial, transport, lingerMs: LINGER_MS, signal };
+    const opened = await openApiServer(endpoint, request, protocol, options);
     try {
       await requireSamePod(client, target, signal);
     } catch (thrown) {

@@ -1,6 +1,8 @@
 import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
 import { ProtocolError } from "../protocol/errors.ts";
 import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
+import { readUpgradeResponse, upgradeRequestHeaders } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
 import { PrefixedConnection } from "./prefixed_connection.ts";
@@ -31,6 +33,8 @@ export interface SwitchedUpstream {
   headers: readonly (readonly [name: string, value: string])[];
 }
 
+type HeaderLines = readonly (readonly [name: string, value: string])[];
+
 /**
  * Dials a kubelet, or an API server, and has it switch to SPDY.
  *
@@ -45,17 +49,55 @@ export async function upgradeUpstream(
   target: string,
   protocol: string,
   options: DialOptions,
-  headers: readonly (readonly [name: string, value: string])[] = [],
+  headers: HeaderLines = [],
+): Promise<SwitchedUpstream> {
+  const asked: HeaderLines = [
+    ["Content-Length", "0"],
+    ["Connection", "Upgrade"],
+    ["Upgrade", "SPDY/3.1"],
+    ["X-Stream-Protocol-Version", protocol],
+    ...headers,
+  ];
+  const request = requestHead(endpoint, `POST ${target}`, asked);
+  return await switchProtocols(endpoint, request, options, (head) => checkSwitch(head, protocol));
+}
+
+/**
+ * Dials an API server and has it switch to WebSocket; otherwise as {@linkcode upgradeUpstream}.
+ *
+ * @param protocol the only subprotocol offered
+ */
+export async function upgradeToWebSocket(
+  endpoint: KubeletEndpoint,
+  target: string,
+  protocol: string,
+  options: DialOptions,
+  headers: HeaderLines = [],
+): Promise<SwitchedUpstream> {
+  const sent = { key: randomBytes(16).toString("base64"), protocols: [protocol] };
+  const asked = [...upgradeRequestHeaders(sent.key, sent.protocols), ...headers];
+  const request = requestHead(endpoint, `GET ${target}`, asked);
+  return await switchProtocols(endpoint, request, options, (head) => {
+    readUpgradeResponse(head.status, head.headers, sent);
+  });
+}
+
+/** @param check throws where an answer that switches is not the one that was asked for */
+async function switchProtocols(
+  endpoint: KubeletEndpoint,
+  request: Uint8Array,
+  options: DialOptions,
+  check: (head: ResponseHead) => void,
 ): Promise<SwitchedUpstream> {
   const connection = await dialKubelet(endpoint, options);
   const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
   const abort = () => connection.close();
   stop.addEventListener("abort", abort);
   try {
-    await connection.write(requestHead(endpoint, target, protocol, headers));
+    await connection.write(request);
     const { head, rest } = await readHead(connection);
     if (head.status !== 101) throw await refusal(connection, head, rest);
-    checkSwitch(head, protocol);
+    check(head);
     return { connection: new PrefixedConnection(rest, connection), headers: head.headers };
   } catch (thrown) {
     connection.close();
@@ -73,19 +115,14 @@ export async function upgradeUpstream(
 
 function requestHead(
   { host, port, token, clientCertificate }: KubeletEndpoint,
-  target: string,
-  protocol: string,
-  headers: readonly (readonly [name: string, value: string])[],
-) {
+  start: string,
+  headers: HeaderLines,
+): Uint8Array {
   const lines = [
-    `POST ${target} HTTP/1.1`,
+    `${start} HTTP/1.1`,
     `Host: ${host.includes(":") ? `[${host}]` : host}:${port}`,
     "User-Agent: postern",
-    "Content-Length: 0",
     ...(token !== undefined && clientCertificate === undefined ? [`Authorization: Bearer ${token}`] : []),
-    "Connection: Upgrade",
-    "Upgrade: SPDY/3.1",
-    `X-Stream-Protocol-Version: ${protocol}`,
     ...headers.map(([name, value]) => `${name}: ${value}`),
   ];
   // A line break here would let a name or token speak as a header.

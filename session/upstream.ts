@@ -1,6 +1,15 @@
+import { TUNNEL_PROTOCOL } from "../protocol/port_forward/mod.ts";
+import {
+  expectedStreams,
+  isStreamProtocol,
+  STREAM_PROTOCOLS,
+  type StreamProtocol,
+} from "../protocol/remote_command/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import type { DialOptions, KubeletEndpoint } from "./kubelet_dial.ts";
-import { upgradeUpstream } from "./kubelet_upgrade.ts";
+import { upgradeToWebSocket, upgradeUpstream, UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { TunnelConnection } from "./tunnel_connection.ts";
+import { WEBSOCKET_UPSTREAM_PROTOCOL, WebSocketUpstream } from "./websocket_upstream.ts";
 
 /** What is opened at the upstream, by whatever path and protocol the client asked for it. */
 export interface UpstreamRequest {
@@ -73,9 +82,17 @@ export interface ApiServerEndpoint extends KubeletEndpoint {
   auditId: string;
 }
 
+/** How sessions are opened at an API server. */
+export interface ApiServerOptions extends DialOptions {
+  /** `auto`: WebSocket where SPDY is not spoken. */
+  transport: "auto" | "spdy" | "websocket";
+  lingerMs: number;
+}
+
 /**
  * Opens a session at an API server, as a client of its own would: so that admission and the server's own audit see it. The pod's
- * UID cannot be said there: who calls makes sure that it is the same pod afterwards, before anything passes.
+ * UID cannot be said there: who calls makes sure that it is the same pod afterwards, before anything passes. Over SPDY a command
+ * begins after that, when its streams are open; over WebSocket it has begun.
  *
  * @param protocol the only stream protocol that is offered
  * @throws as {@linkcode upgradeUpstream}
@@ -84,14 +101,64 @@ export async function openApiServer(
   endpoint: ApiServerEndpoint,
   request: UpstreamRequest,
   protocol: string,
-  options: DialOptions,
+  options: ApiServerOptions,
 ): Promise<OpenedUpstream> {
-  // The answer that switches is the kubelet's and names no ID; the server takes the one that it is given.
-  const { auditId } = endpoint;
-  const headers = [["Audit-ID", auditId] as const, ...endpoint.headers ?? []];
-  const target = apiServerTarget(request);
-  const { connection } = await upgradeUpstream(endpoint, target, protocol, options, headers);
-  return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}`, auditId };
+  if (options.transport === "websocket") return await openByWebSocket(endpoint, request, protocol, options);
+  try {
+    const [target, headers] = [apiServerTarget(request), headersOf(endpoint)];
+    const { connection } = await upgradeUpstream(endpoint, target, protocol, options, headers);
+    return opened(endpoint, connection, `SPDY/3.1 ${protocol}`);
+  } catch (thrown) {
+    if (options.transport === "spdy" || !isWithoutSpdy(thrown)) throw thrown;
+    return await openByWebSocket(endpoint, request, protocol, options);
+  }
+}
+
+async function openByWebSocket(
+  endpoint: ApiServerEndpoint,
+  request: UpstreamRequest,
+  protocol: string,
+  options: ApiServerOptions,
+): Promise<OpenedUpstream> {
+  const { subresource } = request;
+  const offered = subresource === "portforward" ? TUNNEL_PROTOCOL : WEBSOCKET_UPSTREAM_PROTOCOL;
+  const [target, headers] = [apiServerTarget(request), headersOf(endpoint)];
+  const { connection } = await upgradeToWebSocket(endpoint, target, offered, options, headers);
+  const { lingerMs } = options;
+  return opened(
+    endpoint,
+    isStreamProtocol(protocol)
+      ? new WebSocketUpstream(connection, {
+        protocol,
+        expectedStreams: fewestStreams(request, protocol),
+        lingerMs,
+      })
+      : new TunnelConnection(connection, { role: "client", lingerMs }),
+    `WebSocket ${offered}`,
+  );
+}
+
+/** An attach has the terminal that its container has: whether that is the one asked for is not known here. */
+function fewestStreams(request: UpstreamRequest, protocol: StreamProtocol): number {
+  const count = (tty: boolean) => expectedStreams({ ...request, tty }, STREAM_PROTOCOLS[protocol]).length;
+  return request.subresource === "attach" ? Math.min(count(true), count(false)) : count(request.tty);
+}
+
+/** The answer that switches is the kubelet's and names no audit ID; the server takes the one that it is given. */
+function headersOf({ auditId, headers = [] }: ApiServerEndpoint) {
+  return [["Audit-ID", auditId] as const, ...headers];
+}
+
+function opened(endpoint: ApiServerEndpoint, connection: ByteConnection, protocol: string): OpenedUpstream {
+  return { connection, authority: authority(endpoint), protocol, auditId: endpoint.auditId };
+}
+
+/** Whether an answer is about the upgrade itself, and not about who asks or what for. */
+function isWithoutSpdy(thrown: unknown): boolean {
+  if (!(thrown instanceof UpstreamRefusal)) return false;
+  const { status, body } = thrown;
+  const isAboutUpgrades = /upgrade|protocol|spdy/i.test(new TextDecoder().decode(body));
+  return [400, 403, 405, 426, 501].includes(status) && isAboutUpgrades;
 }
 
 /** Path and query by which an API server is asked, as kubectl asks it: only the flags that are set, sorted. */

@@ -77,6 +77,13 @@ const apiserver = section({
       "As whom sessions are opened there. `user`: with the user's own token and impersonation, so RBAC must " +
       "grant them the same in the core group. `gateway`: with the gateway's credentials, which must be granted it.",
   }),
+  transport: oneOf(["auto", "spdy", "websocket"], {
+    fallback: "auto",
+    description:
+      "What the API server is spoken to in. `auto`: SPDY, which costs it half the CPU, and WebSocket where it refuses " +
+      "that. Over WebSocket a command begins before the pod could be read again: a pod that was replaced by another of its name " +
+      "in that moment is noticed too late.",
+  }),
   dialTimeoutSeconds: wholeNumber({
     from: 1,
     to: 120,

@@ -106,6 +106,7 @@ export function negotiateChannelProtocol(
   return undefined;
 }
 
-function isStreamProtocol(name: string): name is StreamProtocol {
+/** Whether a name is one of {@linkcode STREAM_PROTOCOLS}. */
+export function isStreamProtocol(name: string): name is StreamProtocol {
   return Object.hasOwn(STREAM_PROTOCOLS, name);
 }
