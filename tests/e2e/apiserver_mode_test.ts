@@ -36,6 +36,28 @@ for (const client of CLIENTS) {
   });
 }
 
+const overWebSocket = sharedGateway({
+  upstream: { mode: "apiserver", apiserver: { transport: "websocket" } },
+});
+
+for (const client of CLIENTS) {
+  live(`over WebSocket a command is what it is directly, by ${client}`, async () => {
+    const script = "sha256sum; echo to-stderr >&2; exit 7";
+    const args = ["exec", "-i", "shell", "--", "sh", "-c", script];
+    const stdin = new Uint8Array(8 << 20).fill(7);
+    // Who asks by GET needs `get` there, which alice has not.
+    const run = { client, user: "root", args, stdin } as const;
+    const [direct, through] = await Promise.all([
+      outcome(asUser().cluster.paths, run),
+      outcome(overWebSocket(), run),
+    ]);
+    assert.equal(through.stderr.includes("to-stderr"), true);
+    assert.deepEqual([through.code, through.stdout], [direct.code, direct.stdout]);
+    const starts = (await overWebSocket().events()).filter((event) => isStartOf(event, "sha256sum"));
+    assert.equal(starts.at(-1)?.annotations["postern.dev/upstream-protocol"], "WebSocket v5.channel.k8s.io");
+  });
+}
+
 live("the API server's audit log has the session by the ID that the gateway's events name", async () => {
   const word = crypto.randomUUID();
   await outcome(asUser(), { user: "alice", args: ["exec", "shell", "--", "echo", word] });
