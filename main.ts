@@ -6,19 +6,24 @@ import { Authenticator } from "./authz/authenticate.ts";
 import { Authorizer } from "./authz/authorize.ts";
 import { impersonate } from "./authz/impersonate.ts";
 import { decide } from "./authz/policy/decide.ts";
+import { ephemeralContainer, guardedAddition } from "./authz/policy/ephemeral_container.ts";
 import { checkForwardedPort } from "./authz/policy/forwarded_port.ts";
 import { guardedBy, privilegedContainer } from "./authz/policy/privileged_container.ts";
 import { ConfigurationError } from "./config/fault.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
 import { loadConfiguration } from "./config/load.ts";
+import { parsePortRange } from "./config/port_range.ts";
 import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { type Connection, inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { addressFilter } from "./kube/node_address.ts";
+import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
 import { createApp } from "./routes/app.ts";
+import type { DebugGate } from "./routes/debug.ts";
 import type { Gate } from "./routes/gate.ts";
+import type { ProxyGate } from "./routes/proxy.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
@@ -80,7 +85,7 @@ async function serve(
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
   const gate = openGate({ configuration, log, connection, client, journal });
-  const handler = createApp(gate, (request) => client.forward(request));
+  const handler = createApp(gate);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
     onBadRequest: (bad) => recordBadRequest(journal, log, bad),
@@ -100,12 +105,13 @@ async function serve(
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
-function openGate(parts: Parts): Gate {
+function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
   const { configuration, log, client, journal } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
+  const allowedPorts = policy.portForward.allowedPorts.map(parsePortRange);
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
     impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
@@ -135,6 +141,17 @@ function openGate(parts: Parts): Gate {
       const isClusterAdmin = guardedBy(input) !== undefined && await authorizer.isClusterAdmin(user, signal);
       return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
     },
+    decideAddition: async (user, addition, signal) => {
+      const input = { ...addition, options: policy.privileged };
+      const isClusterAdmin = guardedAddition(input) !== undefined &&
+        await authorizer.isClusterAdmin(user, signal);
+      return decide([() => ephemeralContainer({ ...input, isClusterAdmin })]);
+    },
+    require: (user, attributes, signal) => authorizer.require(user, attributes, signal),
+    isClusterAdmin: (user, signal) => authorizer.isClusterAdmin(user, signal),
+    readPod: (namespace, name, signal) => readPod(client, namespace, name, signal),
+    forward: (request) => client.forward(request),
+    proxies: policy.proxies,
     journal,
     open: upstream.mode === "kubelet" ? kubeletOpener(parts) : apiServerOpener(parts),
     limits: {
@@ -147,7 +164,7 @@ function openGate(parts: Parts): Gate {
     },
     forwarding: {
       checkPort: (port) => {
-        const decision = checkForwardedPort(port, []);
+        const decision = checkForwardedPort(port, allowedPorts);
         return decision.allowed ? undefined : decision.reason;
       },
       maxConnections: 1024,

@@ -4,14 +4,16 @@ import { Refusal } from "../kube/status.ts";
 import { answerOf, toResponse } from "./answer.ts";
 import { command } from "./command.ts";
 import { readCommandRequest, readKubeletCommand } from "./command_request.ts";
+import { debug, type DebugGate } from "./debug.ts";
 import { recordRefusal } from "./evidence.ts";
 import { FallbackMemory } from "./fallback_memory.ts";
 import type { Gate } from "./gate.ts";
 import type { Handler, RequestContext } from "./handler.ts";
 import { Journey } from "./journey.ts";
-import { type Forward, passThrough } from "./passthrough.ts";
+import { passThrough } from "./passthrough.ts";
 import { readRequestTarget, type RequestTarget } from "./request_target.ts";
 import { portForward } from "./port_forward.ts";
+import { proxy, type ProxyGate } from "./proxy.ts";
 import { run } from "./run.ts";
 import {
   type KubeletAddress,
@@ -43,7 +45,7 @@ const PROXIES = [POD, SERVICE].flatMap((path) => [`${path}/proxy`, `${path}/prox
  * The routes. What is matched is the canonical path that {@linkcode readRequestTarget} made, never a URL that
  * something else has normalised.
  */
-export function createApp(gate: Gate, forward: Forward): Handler {
+export function createApp(gate: Gate & DebugGate & ProxyGate): Handler {
   const app = new Hono<{ Bindings: Bindings }>({
     getPath: (_request, options) => options?.env?.target.path ?? "/",
   });
@@ -73,13 +75,15 @@ export function createApp(gate: Gate, forward: Forward): Handler {
   const forwarding: Step = (journey) =>
     portForward(journey, gate, readPodAddress(journey.target, "portforward"));
   app.all(`${POD}/portforward`, route(forwarding, (target) => podRef(readPodAddress(target, "portforward"))));
-  for (const path of PROXIES) app.all(path, route(notYet));
+  for (const path of PROXIES) app.all(path, route((journey, request) => proxy(journey, request, gate)));
   for (const path of [NODE_PROXY, `${NODE_PROXY}/*`]) {
-    app.all(path, route((journey) => nodeProxy(journey, gate), kubeletRef));
+    app.all(path, route((journey, request) => nodeProxy(journey, request, gate), kubeletRef));
   }
-  app.on(["PUT", "PATCH", "POST"], `${POD}/ephemeralcontainers`, route(notYet));
+  const reads = ["GET", "HEAD"];
+  app.on(reads, `${POD}/ephemeralcontainers`, route((journey, request) => plain(journey, request, gate)));
+  app.all(`${POD}/ephemeralcontainers`, route((journey, request) => debug(journey, request, gate)));
   for (const path of LEGACY) app.all(path, route((journey) => legacy(journey, gate), kubeletRef));
-  app.all("*", route((journey, request) => plain(journey, request, forward)));
+  app.all("*", route((journey, request) => plain(journey, request, gate)));
 
   return async (request, context) => {
     let target: RequestTarget;
@@ -106,9 +110,9 @@ function legacy(journey: Journey, gate: Gate): Promise<Response> {
 }
 
 /** A session by a path of the node's kubelet, or another of its paths. */
-function nodeProxy(journey: Journey, gate: Gate): Promise<Response> {
+function nodeProxy(journey: Journey, request: Request, gate: Gate & ProxyGate): Promise<Response> {
   const address = readKubeletAddress(journey.target.segments);
-  return address === undefined ? notYet(journey) : kubeletSession(journey, gate, address);
+  return address === undefined ? proxy(journey, request, gate) : kubeletSession(journey, gate, address);
 }
 
 /** A session by a kubelet's own path. */
@@ -119,12 +123,7 @@ async function kubeletSession(journey: Journey, gate: Gate, address: KubeletAddr
   return isRun ? await run(journey, gate, request) : await command(journey, gate, request);
 }
 
-function notYet(_journey: Journey): Promise<Response> {
-  const message = "this is not served by the gateway yet";
-  return Promise.reject(new Refusal("NotImplemented", message, { rule: "not-served" }));
-}
-
-function plain(journey: Journey, request: Request, forward: Forward): Promise<Response> {
+function plain(journey: Journey, request: Request, { forward }: DebugGate): Promise<Response> {
   if (journey.context.upgrade === undefined) return passThrough(journey, request, forward);
   const message = "this path cannot be upgraded through the gateway";
   return Promise.reject(new Refusal("BadRequest", message, { rule: "upgrade" }));
