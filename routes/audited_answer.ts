@@ -26,11 +26,13 @@ export async function auditedAnswer(
     const outcome = { code: answer.status, bytesOut, durationMs, ...(error !== undefined && { error }) };
     await recordSafely(gate, auditId, responseEvent(facts, target, outcome));
   };
-  const reader = answer.body?.getReader();
-  if (reader === undefined) {
+  const hasBody = answer.body !== null && journey.method !== "HEAD";
+  if (!hasBody) {
+    await answer.body?.cancel();
     await record();
     return answered(answer, null);
   }
+  const reader = answer.body.getReader();
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {

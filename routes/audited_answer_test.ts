@@ -5,12 +5,19 @@ import { Journey } from "./journey.ts";
 import { readRequestTarget } from "./request_target.ts";
 
 /** Relays an answer; what is written down about it comes to `events`. */
-async function relay(answer: Response, signal = new AbortController().signal, append?: () => Promise<void>) {
+async function relay(
+  answer: Response,
+  { signal = new AbortController().signal, append, method = "GET" }: {
+    signal?: AbortSignal;
+    append?: () => Promise<void>;
+    method?: string;
+  } = {},
+) {
   const events: AuditEvent[] = [];
   const reported: string[] = [];
   const rawTarget = "/api/v1/nodes/node1/proxy/metrics";
   const context = { remoteAddress: "192.0.2.1", remotePort: 1, rawTarget, rawHeaders: [], signal };
-  const journey = new Journey("GET", context, readRequestTarget(rawTarget));
+  const journey = new Journey(method, context, readRequestTarget(rawTarget));
   const gate = {
     journal: {
       append: append ?? ((more: readonly AuditEvent[]) => {
@@ -50,6 +57,12 @@ Deno.test("an answer without body is written down at once", async () => {
   assert.deepEqual(events.map(brief), [[204, "0", undefined]]);
 });
 
+Deno.test("the answer to a HEAD is written down at once: nobody reads a body", async () => {
+  const { events, relayed } = await relay(new Response(""), { method: "HEAD" });
+  assert.equal(relayed.body, null);
+  assert.deepEqual(events.map(brief), [[200, "0", undefined]]);
+});
+
 Deno.test("a client that goes away ends the answer, and is written down once", async () => {
   let isCancelled = false;
   const body = new ReadableStream({
@@ -76,7 +89,7 @@ for (const isGone of [true, false]) {
         isFirst = false;
       },
     }, { highWaterMark: 0 });
-    const { events, relayed } = await relay(new Response(body), gone.signal);
+    const { events, relayed } = await relay(new Response(body), { signal: gone.signal });
     const reader = relayed.body!.getReader();
     await reader.read();
     if (isGone) gone.abort();
@@ -86,11 +99,9 @@ for (const isGone of [true, false]) {
 }
 
 Deno.test("an answer that cannot be written down any more is told to the gateway's own log", async () => {
-  const { reported, relayed } = await relay(
-    new Response("x"),
-    undefined,
-    () => Promise.reject(new Error("full")),
-  );
+  const { reported, relayed } = await relay(new Response("x"), {
+    append: () => Promise.reject(new Error("full")),
+  });
   assert.equal(await relayed.text(), "x");
   assert.deepEqual(reported, ["audit events were lost"]);
 });

@@ -183,21 +183,23 @@ class PodDebugging {
     const { rawTarget } = this.journey.context;
     const isTrial = this.journey.target.query.some(([key]) => key === "dryRun");
     const target = isTrial ? rawTarget : `${rawTarget}${rawTarget.includes("?") ? "&" : "?"}dryRun=All`;
-    return await this.#forward(target, body, "application/json");
+    const headers = forwardedHeaders(this.journey.context);
+    headers.delete("Audit-ID"); // the write's is ours; to the API server's log this is another request
+    headers.set("Accept", "application/json");
+    return await this.#forward(target, headers, body);
   }
 
   /** The write, as the client asked for it. */
   async #send(body: string): Promise<Response> {
-    return await this.#forward(this.journey.context.rawTarget, body);
+    const { context, auditId } = this.journey;
+    return await this.#forward(context.rawTarget, forwardedHeaders(context, auditId), body);
   }
 
-  async #forward(target: string, body: string, accept?: string): Promise<Response> {
-    const { method, context } = this.journey;
-    const headers = forwardedHeaders(context);
+  async #forward(target: string, headers: Headers, text: string): Promise<Response> {
+    const { method, context: { signal } } = this.journey;
     headers.set("Content-Type", this.write.contentType);
-    if (accept !== undefined) headers.set("Accept", accept);
-    const stream = new Blob([body]).stream();
-    return await this.gate.forward({ method, target, headers, body: stream, signal: context.signal });
+    const body = new Blob([text]).stream();
+    return await this.gate.forward({ method, target, headers, body, signal });
   }
 
   /** The API server's own refusal, as it stands. */

@@ -185,11 +185,12 @@ Deno.test("debug tries a write, decides, writes it down and then writes", async 
 });
 
 Deno.test("debug sends what it tried, byte for byte, each with the user's token and impersonation", async () => {
-  const headers: HeaderLine[] = [["Impersonate-User", "bob"], [
-    "Accept",
-    "application/vnd.kubernetes.protobuf",
-  ]];
-  const { api } = await ask({ headers });
+  const headers: HeaderLine[] = [
+    ["Impersonate-User", "bob"],
+    ["Accept", "application/vnd.kubernetes.protobuf"],
+    ["Audit-ID", "forged"],
+  ];
+  const { api, events } = await ask({ headers });
   const [trial, real] = api.asked;
   assert.equal(trial!.text, real!.text);
   assert.deepEqual(JSON.parse(real!.text).metadata, { resourceVersion: "7" });
@@ -197,6 +198,8 @@ Deno.test("debug sends what it tried, byte for byte, each with the user's token 
     assert.equal(headers.get("Authorization"), "Bearer mine");
     assert.equal(headers.get("Impersonate-User"), "bob");
   }
+  assert.equal(trial!.headers.get("Audit-ID"), null);
+  assert.equal(real!.headers.get("Audit-ID"), events[0]!.auditID);
   // The trial's answer is for the gateway, the other for the client.
   assert.equal(trial!.headers.get("Accept"), "application/json");
   assert.equal(real!.headers.get("Accept"), "application/vnd.kubernetes.protobuf");

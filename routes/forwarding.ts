@@ -25,8 +25,12 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "content-length",
 ]);
 
-/** The headers that go on to the API server: the user's own, credential and `Impersonate-*` among them. */
-export function forwardedHeaders({ rawHeaders, remoteAddress }: RequestContext): Headers {
+/**
+ * The headers that go on to the API server: the user's own, credential and `Impersonate-*` among them.
+ *
+ * @param auditId the API server takes it for its own log, so that both logs have the same; a client's own is dropped then
+ */
+export function forwardedHeaders({ rawHeaders, remoteAddress }: RequestContext, auditId?: string): Headers {
   const dropped = connectionHeaders(rawHeaders);
   const headers = new Headers();
   for (const [name, value] of rawHeaders) {
@@ -36,6 +40,7 @@ export function forwardedHeaders({ rawHeaders, remoteAddress }: RequestContext):
     headers.append(name, value);
   }
   headers.append("X-Forwarded-For", remoteAddress);
+  if (auditId !== undefined) headers.set("Audit-ID", auditId);
   return headers;
 }
 

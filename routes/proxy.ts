@@ -73,7 +73,7 @@ export async function proxy(journey: Journey, request: Request, gate: ProxyGate)
   const answer = await gate.forward({
     method,
     target: context.rawTarget,
-    headers: forwardedHeaders(context),
+    headers: forwardedHeaders(context, journey.auditId),
     body: request.body,
     signal: context.signal,
   });

@@ -103,6 +103,7 @@ Deno.test("proxy sends a request on as it came, with the user's own token, and w
   ]);
   assert.deepEqual(kinds, ["decision", "response"]);
   const [decision, response] = events;
+  assert.equal(sent[0]!.headers.get("Audit-ID"), decision!.auditID);
   assert.deepEqual([decision!.user.username, decision!.verb], ["jane", "get"]);
   assert.deepEqual(decision!.objectRef, {
     resource: "nodes",
