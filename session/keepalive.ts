@@ -26,6 +26,7 @@ export interface KeepaliveLimits {
   silenceMs?: number;
   /**
    * How often a side is told something that is not read, because the other one takes nothing: it cannot be heard then.
+   * 0: never.
    * @default {10000}
    */
   probeMs?: number;
@@ -48,8 +49,8 @@ const INTERVAL: Ticker = (ms, tick) => {
  * our question: it answered an earlier one, no stream data has moved since, and yet it says nothing at all. What is sent into a dead
  * connection is left to TCP, which gives up by itself.
  *
- * Nor is a side asked while data moves, or while it is not read. A Go peer answers with a lock that its own writing holds: asked
- * while its stdin is stuck it would stop to read, and a command that waits for its output to be taken would hang for ever.
+ * Nor is a side asked while data moves, or while it is not read. A Go peer answers with a lock that its own writing holds,
+ * so one whose stdin is stuck might stop to read.
  *
  * What is called for every frame only sets a flag; time is counted in ticks. So a gateway that was stopped for a while does
  * not take its own absence for that of others.
@@ -127,9 +128,9 @@ export class Keepalive implements Disposable {
     if (everyMs > 0 && quietMs >= everyMs && !this.#isWriting) this.#speak();
   }
 
-  /** It was asked, and nothing can stand before the question. */
+  /** It was asked, nothing can stand before the question, and the answer would be read. */
   #mustAnswer(): boolean {
-    return this.answersPings && this.#isAsked && this.#hasReadAll;
+    return this.answersPings && this.#isAsked && this.#hasReadAll && !this.isBlocked;
   }
 
   #giveUp(silenceMs: number): void {

@@ -155,6 +155,14 @@ Deno.test("Keepalive tells a side that is not read, and never asks it: data may 
   assert.deepEqual(side.said, Array(6).fill("tell"));
 });
 
+Deno.test("Keepalive says nothing to a side that is not read where that could cost what it still has to say", async () => {
+  const side = new Side({ ...LIMITS, probeMs: 0 });
+  await side.prove();
+  side.keepalive.isBlocked = true;
+  await side.pass(3600);
+  assert.deepEqual([side.said, side.end], [[], undefined]);
+});
+
 Deno.test("Keepalive says nothing where it is to ping nobody and everything is read", async () => {
   const side = new Side({ pingMs: 0, silenceMs: 120_000 });
   await side.pass(3600);

@@ -51,10 +51,12 @@ export class Lifetime implements Disposable {
     const { setupTimeoutMs, idleTimeoutMs, timeLimitMs = 0 } = limits;
     this.#signal = signal;
     this.client = new Keepalive("client", pings.client, limits, (thrown) => this.fail("client", thrown));
+    // An upstream that is not read may have said all and closed. What it gets then makes TCP drop all that is still to be read.
+    const mute = { ...limits, probeMs: 0 };
     this.upstream = new Keepalive(
       "upstream",
       pings.upstream,
-      limits,
+      mute,
       (thrown) => this.fail("upstream", thrown),
     );
     const message = "timed out waiting for the client's streams";

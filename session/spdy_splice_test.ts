@@ -287,6 +287,20 @@ Deno.test("what is not read by the client is not read from the kubelet: no buffe
   client.close();
 });
 
+Deno.test("a kubelet that is not read is told nothing: it may have closed, and would drop what it still has to send", async () => {
+  const { client, kubelet, clientEnd, kubeletEnd, ended } = await opened({
+    limits: { pingMs: 10, probeMs: 10, silenceMs: 40 },
+  });
+  const heard = kubelet.rest();
+  for (let block = 0; block < 3; block++) kubelet.data(5, new Uint8Array(32_768)).catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(kubeletEnd.peer.pendingBytes, 0);
+  clientEnd.lose();
+  await ended;
+  assert.deepEqual(await heard, []);
+  client.close();
+});
+
 Deno.test("stdin that nobody takes is not read from the client, which is told something and missed when it is gone", async () => {
   const { client, clientEnd, ended } = await opened({ limits: { probeMs: 10 } });
   let sent = 0;
