@@ -27,7 +27,7 @@ export class SpdyPings implements Pings {
   #isAnswering = false;
   #awaited = new Set<number>();
 
-  constructor(connection: ByteConnection, role: "server" | "client", _encoder?: FrameEncoder) {
+  constructor(connection: ByteConnection, role: "server" | "client") {
     this.#connection = connection;
     this.#role = role;
     this.#lastId = role === "server" ? 0 : -1;
@@ -51,6 +51,7 @@ export class SpdyPings implements Pings {
    */
   received({ id }: PingFrame): boolean {
     const isOurs = id % 2 === (this.#role === "server" ? 0 : 1);
+    if (id === UNASKED_ID[this.#role]) return false; // an echo, after all: to answer it would go on for ever
     if (isOurs) return this.#awaited.delete(id) && this.#awaited.size === 0;
     this.#unanswered.push(id);
     if (this.#unanswered.length > MAX_UNANSWERED) this.#unanswered.shift();

@@ -24,10 +24,12 @@ for (const { role, round, unasked, theirs } of ROLES) {
     assert.equal(pings.received(ping(round[0])), false, "a second echo is none");
   });
 
-  Deno.test(`SpdyPings of a ${role} tells by an id that a peer takes for its own and ignores`, async () => {
+  Deno.test(`SpdyPings of a ${role} tells by an id that a peer takes for its own and ignores, and does not answer its echo`, async () => {
     const { pings, peer } = scene(role);
     const [, told] = await Promise.all([pings.tell(), peer.take(1)]);
     assert.deepEqual(told, [ping(unasked)]);
+    assert.equal(pings.received(ping(unasked)), false);
+    await Promise.all([pings.ask(), peer.next().then((frame) => assert.deepEqual(frame, ping(round[0])))]);
   });
 
   Deno.test(`E-33 SpdyPings of a ${role} echoes the peer's ping ${theirs}`, async () => {
