@@ -126,7 +126,9 @@ function requestHead(
     ...headers.map(([name, value]) => `${name}: ${value}`),
   ];
   // A line break here would let a name or token speak as a header.
-  if (lines.some((line) => /[\r\n\0]/.test(line))) throw new TypeError("request head with a line break");
+  if (lines.some((line) => /[\r\n\0]/.test(line))) {
+    throw new DialError("error dialing backend: a credential or a name has a line break in it");
+  }
   return new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n");
 }
 

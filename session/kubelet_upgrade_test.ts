@@ -71,17 +71,18 @@ for (const { name, answer, why } of NONSENSE) {
   });
 }
 
-Deno.test("a token with a line break never becomes a header", async () => {
-  using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert: LEAF.cert, key: LEAF.key });
-  const endpoint = {
-    host: "127.0.0.1",
-    port: listener.addr.port,
-    caCerts: [CA.cert],
-    token: "a\r\nX-Evil: 1",
-  };
-  const asking = upgradeUpstream(endpoint, "/exec", V4, OPTIONS);
-  asking.catch(() => {});
-  using connection = await listener.accept();
-  assert.equal(await connection.read(new Uint8Array(100)).catch(() => null), null, "nothing was sent");
-  await assert.rejects(asking, DialError);
-});
+for (
+  const { name, token, headers } of [
+    { name: "a token", token: "a\r\nX-Evil: 1", headers: [] },
+    { name: "an impersonated name", token: "a", headers: [["Impersonate-User", "jane\nX-Evil: 1"]] },
+  ] as const
+) {
+  Deno.test(`${name} with a line break never becomes a header: nobody is even dialled`, async () => {
+    const endpoint = { host: "127.0.0.1", port: 1, caCerts: [CA.cert], token };
+    const asking = upgradeUpstream(endpoint, "/exec", V4, OPTIONS, headers);
+    await assert.rejects(
+      asking,
+      (thrown) => thrown instanceof DialError && /line break/.test(thrown.message),
+    );
+  });
+}
