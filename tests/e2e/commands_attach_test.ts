@@ -56,6 +56,7 @@ const inTerminal: ContainerSpec = {
 const POD = "e2e-attach";
 const INIT_POD = "e2e-attach-init";
 const PODS = [POD, INIT_POD];
+const RUN_LABEL = "e2e=attach";
 Deno.test.beforeAll(async () => {
   const { cluster } = gateway();
   const containers: Record<string, ContainerSpec> = { ticker };
@@ -75,6 +76,8 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(async () => {
   await Promise.all(PODS.map((name) => deletePod(gateway().cluster, name)));
+  // A run that was killed could not remove its pod.
+  await asAdmin(gateway().cluster, "delete", "pod", "-l", RUN_LABEL, "--now");
 });
 
 for (const client of ALL_CLIENTS) {
@@ -191,7 +194,7 @@ for (const { name, user, args, stderr } of refusals) {
   });
 }
 
-const NEW_POD = [`--image=${IMAGE}`, "--image-pull-policy=Never"];
+const NEW_POD = [`--image=${IMAGE}`, "--image-pull-policy=Never", `--labels=${RUN_LABEL}`];
 const TALK_ONCE = ["sh", "-c", 'read -r line; sleep 0.5; echo "got $line"; exit 3'];
 
 for (const client of ["websocket", "kubectl-1.20", "kubectl-1.34"] as const) {
