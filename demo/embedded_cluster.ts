@@ -4,9 +4,8 @@ import { GatewayServer } from "../server/gateway_server.ts";
 import type { SocketTuner } from "../server/no_delay.ts";
 import { issue, type Leaf, makeCa } from "../tests/support/certificates.ts";
 import { createApi } from "./api/app.ts";
-import { ContainerLog } from "./kubelet/container_log.ts";
 import { createKubelet } from "./kubelet/kubelet.ts";
-import { WebContainer } from "./kubelet/web_container.ts";
+import { PodRunner } from "./kubelet/pod_runner.ts";
 import { Webhook } from "./kubelet/webhook.ts";
 import { type ClusterState, createUsers, NODE_NAME, NODE_USER, readCluster, tokenOf } from "./manifest.ts";
 
@@ -50,19 +49,12 @@ export class EmbeddedCluster implements AsyncDisposable {
     { folder, path = CONTAINER_PATH, tuner }: EmbeddedClusterOptions,
   ): Promise<EmbeddedCluster> {
     await using starting = new AsyncDisposableStack();
-    const podsFolder = join(folder, "pods");
     const ca = await makeCa("postern demo");
     const certificate = await issue(ca, {
       sans: ["127.0.0.1", "localhost", NODE_NAME],
       commonName: NODE_NAME,
     });
     const gatewayCertificate = await issue(ca, { commonName: "postern" });
-    await makeContainerFolder(podsFolder, "web", "web");
-
-    const webLog = new ContainerLog();
-    const web = starting.use(
-      await WebContainer.start(join(podsFolder, "web", "web"), join(folder, "deno"), webLog),
-    );
     // The kubelet's port is part of the node, and the kubelet asks an API that knows the node: so it learns its work last.
     const work = Promise.withResolvers<Handler>();
     const kubelet = await listen(folder, certificate, work.promise, tuner);
@@ -70,14 +62,15 @@ export class EmbeddedCluster implements AsyncDisposable {
 
     const users = createUsers();
     const { port } = kubelet.address;
-    const facts = { kubelet: { host: "127.0.0.1", port }, webPort: web.port, users };
-    const state = await readCluster(MANIFEST, facts);
-    await makeContainerFolders(podsFolder, state);
+    const state = await readCluster(MANIFEST, { kubelet: { host: "127.0.0.1", port }, users });
+    const { pods } = state;
+    const podsFolder = join(folder, "pods");
+    const runner = await PodRunner.start({ pods, podsFolder, path, cacheFolder: join(folder, "deno") });
+    starting.use(runner);
 
     const ended = new AbortController();
-    const silent = new ContainerLog();
     const app = createApi(state, {
-      findLog: ({ metadata }, container) => metadata.name === "web" && container === "web" ? webLog : silent,
+      findLog: (pod, container) => runner.logOf(pod, container),
       ended: ended.signal,
     });
     const { cert, key } = certificate;
@@ -87,7 +80,7 @@ export class EmbeddedCluster implements AsyncDisposable {
       await api.shutdown();
     });
     const webhook = new Webhook(app.fetch, tokenOf(users, NODE_USER), NODE_NAME);
-    work.resolve(createKubelet({ webhook, pods: state.pods, podsFolder, path }));
+    work.resolve(createKubelet({ webhook, pods, containers: runner }));
     const server = `https://127.0.0.1:${api.addr.port}`;
     return new EmbeddedCluster(ca.cert, gatewayCertificate, state, server, starting.move());
   }
@@ -111,16 +104,4 @@ async function listen(
   const options = { address: "127.0.0.1", port: 0, tls: { certFile, keyFile, reloadSeconds: 3600 } };
   const handler: Handler = async (request, context) => (await work)(request, context);
   return await GatewayServer.listen(options, handler, { tuner, onBadRequest: () => {}, report: () => {} });
-}
-
-async function makeContainerFolders(podsFolder: string, { pods }: ClusterState): Promise<void> {
-  for (const { metadata, spec } of pods) {
-    for (const { name } of [...spec?.initContainers ?? [], ...spec?.containers ?? []]) {
-      await makeContainerFolder(podsFolder, metadata.name, name);
-    }
-  }
-}
-
-async function makeContainerFolder(podsFolder: string, pod: string, container: string): Promise<void> {
-  await Deno.mkdir(join(podsFolder, pod, container), { recursive: true });
 }

@@ -1,15 +1,16 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import type { V1Container, V1Node, V1Pod } from "@kubernetes/client-node";
+import { randomUUID } from "node:crypto";
+import type { V1Deployment, V1Node, V1Pod, V1Service } from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
+import { now, podStatus, running } from "./pod_status.ts";
+import { PodStore, type ServedPod } from "./pod_store.ts";
 import type { Binding, Policy, PolicyRule, Role, Subject } from "./rbac/evaluate.ts";
 
-/** A pod as the API serves it: JSON, whose times are strings, where the client library's types have dates. */
-export type ServedPod = V1Pod & { metadata: { name: string; namespace: string; uid: string } };
-
-/** What the embedded cluster consists of. Nothing changes while it runs. */
+/** What the embedded cluster consists of. Nothing but its pods changes while it runs. */
 export interface ClusterState {
   policy: Policy;
-  pods: readonly ServedPod[];
+  pods: PodStore;
+  services: readonly V1Service[];
+  deployments: readonly V1Deployment[];
   node: V1Node;
   namespaces: readonly string[];
   /** RFC 3339. */
@@ -38,8 +39,6 @@ export const PEOPLE = ["alice", "bob", "root"] as const;
 export interface ClusterFacts {
   /** Where the kubelet listens. */
   kubelet: { host: string; port: number };
-  /** Where the HTTP server of the pod `web` listens, which shares this machine's network. */
-  webPort: number;
   /** See {@linkcode createUsers}. */
   users: ReadonlyMap<string, Requester>;
 }
@@ -58,7 +57,7 @@ export async function readCluster(manifest: URL, facts: ClusterFacts): Promise<C
   const text = await Deno.readTextFile(manifest);
   const documents = parseAllDocuments(text).map((document) => document.toJS() as Document & V1Pod);
   const of = (...kinds: string[]) => documents.filter(({ kind }) => kinds.includes(kind));
-  const startedAt = new Date().toISOString().replace(/\.\d+/, "");
+  const startedAt = now();
   const roles: Role[] = of("Role", "ClusterRole").map(({ metadata, rules }) => {
     return { name: metadata.name, namespace: metadata.namespace, rules: rules ?? [] };
   });
@@ -70,10 +69,15 @@ export async function readCluster(manifest: URL, facts: ClusterFacts): Promise<C
       roleRef: roleRef!,
     };
   });
-  const pods = of("Pod").map((pod, index) => complete(pod, index, facts.webPort, startedAt));
+  const pods = of("Pod").map((pod, index) => {
+    const created = createPod(pod, `10.244.0.${index + 2}`, startedAt);
+    return { ...created, status: podStatus(created, new Map(startedWith(created, startedAt))) };
+  });
   return {
     policy: { roles, bindings },
-    pods: pods.sort((one, other) => one.metadata.name < other.metadata.name ? -1 : 1),
+    pods: new PodStore(pods),
+    services: of("Service").map((service) => keep(service, startedAt) as unknown as V1Service),
+    deployments: of("Deployment").map((deployment) => keepDeployment(deployment, startedAt)),
     node: makeNode(facts.kubelet, startedAt),
     namespaces: ["default", "kube-node-lease", "kube-public", "kube-system", "postern-system"],
     startedAt,
@@ -104,107 +108,49 @@ function newToken(): string {
   return crypto.getRandomValues(new Uint8Array(24)).toBase64({ alphabet: "base64url" });
 }
 
-/** The pod with what scheduler and kubelet would have added. */
-function complete(pod: V1Pod, index: number, webPort: number, startedAt: string): ServedPod {
+/** A pod with what API server and scheduler add to it; nothing of it has begun. */
+export function createPod(pod: V1Pod, podIP: string, createdAt: string): ServedPod {
   const { name = "", namespace = "default" } = pod.metadata ?? {};
-  const init = (pod.spec?.initContainers ?? []).map((container) => withPort(container, webPort));
-  const containers = (pod.spec?.containers ?? []).map((container) => withPort(container, webPort));
-  const isWaiting = init.length > 0;
-  const ip = `10.244.0.${index + 2}`;
-  const started = { running: { startedAt } };
-  const served = {
+  const created = {
     apiVersion: "v1",
     kind: "Pod",
-    metadata: {
-      ...pod.metadata,
-      name,
-      namespace,
-      uid: randomUUID(),
-      resourceVersion: "1",
-      creationTimestamp: startedAt,
-    },
+    metadata: { ...pod.metadata, name, namespace, uid: randomUUID(), creationTimestamp: createdAt },
     spec: {
-      ...(init.length > 0 && { initContainers: init }),
-      containers,
-      nodeName: NODE_NAME,
       restartPolicy: "Always",
       serviceAccountName: "default",
       automountServiceAccountToken: false,
+      terminationGracePeriodSeconds: 30,
+      ...pod.spec,
+      nodeName: NODE_NAME,
     },
-    status: {
-      phase: isWaiting ? "Pending" : "Running",
-      hostIP: "127.0.0.1",
-      podIP: ip,
-      podIPs: [{ ip }],
-      startTime: startedAt,
-      qosClass: "BestEffort",
-      conditions: conditions(init, containers, startedAt),
-      ...(init.length > 0 && {
-        initContainerStatuses: init.map((container) => containerStatus(container, started, false)),
-      }),
-      containerStatuses: containers.map((container) => {
-        return isWaiting
-          ? containerStatus(container, { waiting: { reason: "PodInitializing" } }, false)
-          : containerStatus(container, started, true);
-      }),
-    },
+    status: { podIP },
   };
-  return served as unknown as ServedPod;
+  const served = created as unknown as ServedPod; // its times are text
+  return { ...served, status: podStatus(served, new Map()) };
 }
 
-/** A port named `http` is the one that the demo's HTTP server found free; its container is told by `PORT`. */
-function withPort(container: V1Container, webPort: number): V1Container {
-  if (container.ports?.some(({ name }) => name === "http") !== true) return container;
-  const ports = container.ports.map((port) =>
-    port.name === "http" ? { ...port, containerPort: webPort } : port
-  );
-  return { ...container, ports, env: [...container.env ?? [], { name: "PORT", value: String(webPort) }] };
+/** What runs where everything does that can: the first of the init containers, or the containers. */
+function startedWith({ spec }: ServedPod, startedAt: string) {
+  const { initContainers = [], containers = [] } = spec ?? {};
+  const begun = initContainers.length > 0 ? initContainers.slice(0, 1) : containers;
+  return begun.map(({ name }) => [name, running(startedAt)] as const);
 }
 
-function conditions(
-  init: readonly V1Container[],
-  containers: readonly V1Container[],
-  startedAt: string,
-): object[] {
-  const names = (list: readonly V1Container[]) => list.map(({ name }) => name).join(" ");
-  const notInitialized = {
-    reason: "ContainersNotInitialized",
-    message: `containers with incomplete status: [${names(init)}]`,
-  };
-  const notReady = {
-    reason: "ContainersNotReady",
-    message: `containers with unready status: [${names(containers)}]`,
-  };
-  const isWaiting = init.length > 0;
-  const condition = (type: string, why: object | undefined) => {
-    return { type, status: why === undefined ? "True" : "False", lastTransitionTime: startedAt, ...why };
-  };
-  return [
-    condition("PodReadyToStartContainers", undefined),
-    condition("Initialized", isWaiting ? notInitialized : undefined),
-    condition("Ready", isWaiting ? notReady : undefined),
-    condition("ContainersReady", isWaiting ? notReady : undefined),
-    condition("PodScheduled", undefined),
-  ];
+/** An object that nobody changes. */
+function keep(object: Document, creationTimestamp: string): object {
+  const { metadata } = object;
+  return { ...object, metadata: { ...metadata, uid: randomUUID(), resourceVersion: "1", creationTimestamp } };
 }
 
-function containerStatus(
-  { name, image }: V1Container,
-  state: { running: object } | { waiting: object },
-  ready: boolean,
-): object {
-  const hasStarted = "running" in state;
-  return {
-    name,
-    image,
-    imageID: hasStarted ? `demo://${image}` : "",
-    ...(hasStarted && { containerID: `demo://${randomBytes(32).toString("hex")}` }),
-    ready,
-    started: hasStarted,
-    restartCount: 0,
-    state,
-    lastState: {},
+function keepDeployment(object: Document, creationTimestamp: string): V1Deployment {
+  const status = {
+    observedGeneration: 1,
+    replicas: 1,
+    updatedReplicas: 1,
+    readyReplicas: 1,
+    availableReplicas: 1,
   };
+  return { ...keep(object, creationTimestamp), status } as unknown as V1Deployment;
 }
 
 function makeNode({ host, port }: ClusterFacts["kubelet"], startedAt: string): V1Node {

@@ -1,5 +1,5 @@
 /** What the container `web` of the demo runs: an HTTP server that says hello, and writes down who asked. */
-const server = Deno.serve({
+Deno.serve({
   hostname: "127.0.0.1",
   port: 0,
   onListen: ({ port }) => write(`listening on port ${port}`),
@@ -11,7 +11,3 @@ const server = Deno.serve({
 function write(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 }
-
-// Stdin ends when whoever started this is gone.
-for await (const _ of Deno.stdin.readable);
-await server.shutdown();

@@ -7,6 +7,7 @@ import { authenticate, authorize } from "./authenticate.ts";
 import { DISCOVERY } from "./discovery.ts";
 import { answerLog, type FindLog } from "./log.ts";
 import { answerList, answerOne, answerWatch, collections } from "./objects.ts";
+import { createOne, deleteOne, writeEphemeral } from "./pod_writes.ts";
 import { isWatch, requestInfo } from "./request_info.ts";
 import {
   reviewSelf,
@@ -15,12 +16,13 @@ import {
   reviewSubjectAccess,
   reviewToken,
 } from "./reviews.ts";
+import { StatusError } from "./status_error.ts";
 
 interface Env {
   Variables: { user: Requester };
 }
 
-/** Reviews are small; a larger body is refused, in bytes. */
+/** Reviews and pods are small; a larger body is refused, in bytes. */
 const MAX_BODY_BYTES = 1 << 20;
 
 /** What the API serves, beside the state of its cluster. */
@@ -31,8 +33,8 @@ export interface ApiOptions {
 }
 
 /**
- * The API of the embedded cluster: what kubectl needs to find its way (discovery, namespaces, pods, nodes, logs) and
- * what the gateway asks (TokenReview, SubjectAccessReview). Every request is authenticated by its token and decided by the
+ * The API of the embedded cluster: what kubectl needs to find its way (discovery, namespaces, pods, services, nodes, logs) and
+ * to make, debug and delete pods, and what the gateway asks (TokenReview, SubjectAccessReview). Every request is authenticated by its token and decided by the
  * rules of the manifest before anything else is looked at, and refused in the words of a real API server.
  */
 export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): Hono<Env> {
@@ -40,6 +42,7 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
   const served = collections(state);
 
   app.onError((thrown) => {
+    if (thrown instanceof StatusError) return Response.json(thrown.toStatus(), { status: thrown.code });
     const status = toStatus(thrown instanceof ZodError ? unrecognized(thrown) : thrown);
     return Response.json(status, { status: status.code ?? 500 });
   });
@@ -50,6 +53,10 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
       : new Refusal("NotFound", "the server could not find the requested resource");
   });
 
+  app.use(async (c, next) => {
+    await next();
+    c.res.headers.set("Audit-Id", c.req.header("Audit-Id") || crypto.randomUUID());
+  });
   app.use(async (c, next) => {
     const user = authenticate(c.req.raw.headers, state.users, state.policy);
     authorize(state.policy, user, readInfo(c.req.raw));
@@ -77,19 +84,36 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
       if (found === undefined) throw notFound(resource, name);
       return found;
     };
-    app.get(`/api/v1/${resource}`, (c) => list(c.req.raw));
-    if (resource !== "pods") app.get(`/api/v1/${resource}/:name`, (c) => one(c.req.raw, c.req.param("name")));
-    else {
-      const base = `/api/v1/namespaces/:namespace/${resource}` as const;
+    const root = collection.apiVersion === "v1" ? "/api/v1" : `/apis/${collection.apiVersion}`;
+    app.get(`${root}/${resource}`, (c) => list(c.req.raw));
+    if (!collection.isNamespaced) {
+      app.get(`${root}/${resource}/:name`, (c) => one(c.req.raw, c.req.param("name")));
+    } else {
+      const base = `${root}/namespaces/:namespace/${resource}` as const;
       app.get(base, (c) => list(c.req.raw, c.req.param("namespace")));
       app.get(`${base}/:name`, (c) => one(c.req.raw, c.req.param("name"), c.req.param("namespace")));
     }
   }
-  app.get("/api/v1/namespaces/:namespace/pods/:name/log", (c) => {
-    const { namespace, name } = c.req.param();
-    const pod = state.pods.find(({ metadata }) => metadata.name === name && metadata.namespace === namespace);
+  const { pods } = state;
+  const podOf = ({ namespace, name }: { namespace: string; name: string }) => {
+    const pod = pods.find(namespace, name);
     if (pod === undefined) throw notFound("pods", name);
-    return answerLog(pod, new URL(c.req.url).searchParams, findLog, ended);
+    return pod;
+  };
+  const writing = (request: Request, namespace: string) => {
+    return { pods, namespace, query: new URL(request.url).searchParams };
+  };
+  const base = "/api/v1/namespaces/:namespace/pods";
+  app.post(base, (c) => createOne(c.req.raw, writing(c.req.raw, c.req.param("namespace"))));
+  app.delete(`${base}/:name`, (c) => {
+    return deleteOne(c.req.raw, podOf(c.req.param()), writing(c.req.raw, c.req.param("namespace")));
+  });
+  app.on(["PATCH", "PUT"], `${base}/:name/ephemeralcontainers`, (c) => {
+    const { namespace, name } = c.req.param() as Record<"namespace" | "name", string>;
+    return writeEphemeral(c.req.raw, podOf({ namespace, name }), writing(c.req.raw, namespace));
+  });
+  app.get(`${base}/:name/log`, (c) => {
+    return answerLog(podOf(c.req.param()), new URL(c.req.url).searchParams, findLog, ended);
   });
 
   const [authentication, authorization] = ["/apis/authentication.k8s.io/v1", "/apis/authorization.k8s.io/v1"];
@@ -123,7 +147,7 @@ function unrecognized(cause: ZodError): Refusal {
 function isServed(path: string, resources: readonly string[]): boolean {
   const info = requestInfo("GET", new URL(path, "https://api"));
   if ("path" in info) return Object.hasOwn(DISCOVERY, info.path);
-  return info.group === "" && info.subresource === undefined && resources.includes(info.resource);
+  return info.subresource === undefined && resources.includes(info.resource);
 }
 
 function notFound(kind: string, name: string): Refusal {

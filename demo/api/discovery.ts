@@ -13,6 +13,17 @@ interface Resource {
 
 const READ = ["get", "list", "watch"];
 
+/** A part of an object that is asked for by itself. */
+function subresource(name: string, kind: string, verbs: readonly string[]): Resource {
+  return { name, singularName: "", kind, namespaced: true, verbs };
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  attach: "Attach",
+  exec: "Exec",
+  portforward: "PortForward",
+};
+
 const CORE: readonly Resource[] = [
   {
     name: "namespaces",
@@ -28,11 +39,24 @@ const CORE: readonly Resource[] = [
     singularName: "pod",
     kind: "Pod",
     namespaced: true,
-    verbs: READ,
+    verbs: ["create", "delete", ...READ],
     shortNames: ["po"],
     categories: ["all"],
   },
-  { name: "pods/log", singularName: "", kind: "Pod", namespaced: true, verbs: ["get"] },
+  ...["attach", "exec", "portforward"].map((name) => {
+    return subresource(`pods/${name}`, `Pod${KINDS[name]}Options`, ["create", "get"]);
+  }),
+  subresource("pods/ephemeralcontainers", "Pod", ["get", "patch", "update"]),
+  subresource("pods/log", "Pod", ["get"]),
+  {
+    name: "services",
+    singularName: "service",
+    kind: "Service",
+    namespaced: true,
+    verbs: READ,
+    shortNames: ["svc"],
+    categories: ["all"],
+  },
 ];
 
 /** Resources that are only asked, never kept. */
@@ -41,6 +65,17 @@ const review = (name: string, kind: string): Resource => {
 };
 
 const GROUPS: Readonly<Record<string, readonly Resource[]>> = {
+  apps: [
+    {
+      name: "deployments",
+      singularName: "deployment",
+      kind: "Deployment",
+      namespaced: true,
+      verbs: READ,
+      shortNames: ["deploy"],
+      categories: ["all"],
+    },
+  ],
   "authentication.k8s.io": [
     review("selfsubjectreviews", "SelfSubjectReview"),
     review("tokenreviews", "TokenReview"),

@@ -1,6 +1,6 @@
 import { Refusal } from "../../kube/status.ts";
 import type { ContainerLog, LogLine } from "../kubelet/container_log.ts";
-import type { ServedPod } from "../manifest.ts";
+import type { ServedPod } from "../pod_store.ts";
 
 /** The log of a container that runs; empty where its process prints nothing. */
 export type FindLog = (pod: ServedPod, container: string) => ContainerLog;
@@ -33,8 +33,8 @@ export function answerLog(
 
 function chooseContainer(pod: ServedPod, asked: string): string {
   const { name } = pod.metadata;
-  const { initContainers = [], containers = [] } = pod.spec ?? {};
-  const names = [...initContainers, ...containers].map(({ name }) => name);
+  const { initContainers = [], containers = [], ephemeralContainers = [] } = pod.spec ?? {};
+  const names = [...initContainers, ...containers, ...ephemeralContainers].map(({ name }) => name);
   if (asked === "" && containers.length === 1) return containers[0]!.name;
   if (asked === "") {
     const message = `a container name must be specified for pod ${name}, choose one of: [${names.join(" ")}]`;

@@ -1,5 +1,5 @@
-import type { V1ContainerStatus, V1Node } from "@kubernetes/client-node";
-import type { ServedPod } from "../manifest.ts";
+import type { V1ContainerStatus, V1Deployment, V1Node, V1Service } from "@kubernetes/client-node";
+import type { ServedPod } from "../pod_store.ts";
 
 /** An object that a table shows. */
 interface Named {
@@ -62,12 +62,37 @@ const NAMESPACE_COLUMNS: readonly Column<Named>[] = [
   { name: "Age", cell: age },
 ];
 
+const SERVICE_COLUMNS: readonly Column<V1Service>[] = [
+  { name: "Name", cell: ({ metadata }) => metadata?.name ?? "" },
+  { name: "Type", cell: ({ spec }) => spec?.type ?? "ClusterIP" },
+  { name: "Cluster-IP", cell: ({ spec }) => spec?.clusterIP ?? NONE },
+  { name: "External-IP", cell: () => NONE },
+  { name: "Port(s)", cell: ({ spec }) => (spec?.ports ?? []).map(({ port }) => `${port}/TCP`).join(",") },
+  { name: "Age", cell: age },
+];
+
+const DEPLOYMENT_COLUMNS: readonly Column<V1Deployment>[] = [
+  { name: "Name", cell: ({ metadata }) => metadata?.name ?? "" },
+  { name: "Ready", cell: ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec?.replicas ?? 1}` },
+  { name: "Up-to-date", cell: ({ status }) => String(status?.updatedReplicas ?? 0) },
+  { name: "Available", cell: ({ status }) => String(status?.availableReplicas ?? 0) },
+  { name: "Age", cell: age },
+];
+
 export function podTable(pods: readonly ServedPod[], included: IncludedObject): Table {
   return table(POD_COLUMNS, pods, included);
 }
 
 export function nodeTable(nodes: readonly V1Node[], included: IncludedObject): Table {
   return table(NODE_COLUMNS, nodes, included);
+}
+
+export function serviceTable(services: readonly V1Service[], included: IncludedObject): Table {
+  return table(SERVICE_COLUMNS, services, included);
+}
+
+export function deploymentTable(deployments: readonly V1Deployment[], included: IncludedObject): Table {
+  return table(DEPLOYMENT_COLUMNS, deployments, included);
 }
 
 export function namespaceTable(namespaces: readonly Named[], included: IncludedObject): Table {
@@ -112,10 +137,16 @@ function readiness({ status }: ServedPod): string {
 }
 
 /** @see k8s.io/kubernetes pkg/printers/internalversion/printers.go, printPod */
-function podStatus({ status }: ServedPod): string {
+function podStatus({ metadata, status }: ServedPod): string {
   const init = status?.initContainerStatuses ?? [];
   const done = init.filter(({ state }) => state?.terminated?.exitCode === 0).length;
-  return done < init.length ? `Init:${done}/${init.length}` : status?.phase ?? "Unknown";
+  if (metadata.deletionTimestamp !== undefined) return "Terminating";
+  if (done < init.length) return `Init:${done}/${init.length}`;
+  for (const { state } of status?.containerStatuses ?? []) {
+    const reason = state?.waiting?.reason ?? state?.terminated?.reason;
+    if (reason !== undefined) return reason;
+  }
+  return status?.phase ?? "Unknown";
 }
 
 function restarts(containers: readonly V1ContainerStatus[] = []): number {

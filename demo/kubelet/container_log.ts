@@ -32,14 +32,20 @@ export class ContainerLog {
     return () => this.#followers.delete(onLine);
   }
 
-  /** Appends all lines of an output, until it ends. */
-  async appendAll(output: ReadableStream<Uint8Array>): Promise<void> {
+  /** Appends the lines of an output, in whatever pieces it comes. */
+  writer(): { write(bytes: Uint8Array): void; end(): void } {
+    const utf8 = new TextDecoder();
     let rest = "";
-    for await (const text of output.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = (lines.pop() ?? "").slice(0, MAX_LINE_LENGTH);
-      for (const line of lines) this.append(line);
-    }
-    if (rest !== "") this.append(rest);
+    return {
+      write: (bytes) => {
+        const lines = (rest + utf8.decode(bytes, { stream: true })).split("\n");
+        rest = (lines.pop() ?? "").slice(0, MAX_LINE_LENGTH);
+        for (const line of lines) this.append(line);
+      },
+      end: () => {
+        if (rest !== "") this.append(rest);
+        rest = "";
+      },
+    };
   }
 }

@@ -1,271 +1,78 @@
 import { randomBytes } from "node:crypto";
-import {
-  execFailureDocument,
-  exitCodeDocument,
-  expectedStreams,
-  parseStatusDocument,
-  type RequestedStreams,
-  ResizeDecoder,
-  STREAM_PROTOCOLS,
-  type StreamProtocol,
-  successDocument,
-  toTextStatus,
-} from "../../protocol/remote_command/mod.ts";
-import {
-  type ControlFrame,
-  type DataFrame,
-  dataFrame,
-  dataHeader,
-  type Frame,
-  FrameDecoder,
-  FrameEncoder,
-  RST_STATUS,
-} from "../../protocol/spdy/mod.ts";
+import { execFailureDocument, exitCodeDocument, successDocument } from "../../protocol/remote_command/mod.ts";
 import type { ByteConnection } from "../../session/byte_connection.ts";
 import { endSession } from "./end_session.ts";
-import { Inbox } from "./inbox.ts";
-import { type Process, StartError, startProcess, type TerminalSize } from "./process.ts";
+import { type Process, StartError, startProcess } from "./process.ts";
+import {
+  type OutputName,
+  type RemoteSessionOptions,
+  type RemoteStreams,
+  type RemoteTask,
+  serveRemote,
+} from "./remote_session.ts";
 
 /** What one exec asks for. */
-export interface ExecOptions extends RequestedStreams {
+export interface ExecOptions extends RemoteSessionOptions {
   argv: readonly string[];
   /** The container's folder. */
   folder: string;
   env: Readonly<Record<string, string>>;
-  protocol: StreamProtocol;
-  /** How long the client may take to open its streams, in milliseconds. */
-  setupTimeoutMs: number;
-  /** Aborted when the session is to end, whatever its client does. */
-  signal: AbortSignal;
-  /**
-   * A client whose stdin waits for the process is not read from: it is written to so often, to learn whether it is still there.
-   * @default {5000}
-   */
-  probeMs?: number;
 }
-
-interface OpenStream {
-  id: number;
-  name: string;
-  /** We have said all on it. */
-  isEnded: boolean;
-}
-
-/** Stdin that the process has not read yet, in bytes; a client that sends more waits. */
-const MAX_HELD_STDIN_BYTES = 256 * 1024;
-
-/** How long the client may take to read the last words, in milliseconds, before the connection is closed over them. */
-const FAREWELL_MS = 2_000;
 
 /**
- * The kubelet's end of an exec: opens the streams that the client asks for, runs the command, tells how it ended.
- *
- * Ends as a real one does: output, its half-close, the status, a reset of what is left, GOAWAY. When it returns, by whatever way,
- * the command and all that it started have ended.
+ * The kubelet's end of an exec: runs the command, tells how it ended. When it returns, by whatever way, the command and all that it
+ * started have ended.
  */
 export async function serveExec(connection: ByteConnection, options: ExecOptions): Promise<void> {
-  await new ExecSession(connection, options).run();
+  await serveRemote(connection, options, new ExecTask(options));
 }
 
-class ExecSession {
-  readonly #connection: ByteConnection;
+class ExecTask implements RemoteTask {
   readonly #options: ExecOptions;
-  readonly #decoder = new FrameDecoder();
-  readonly #encoder = new FrameEncoder();
-  readonly #streams = new Map<number, OpenStream>();
-  readonly #byName = new Map<string, OpenStream>();
-  readonly #sizes = new ResizeDecoder();
-  readonly #stdin = new Inbox(MAX_HELD_STDIN_BYTES);
-  readonly #allOpen = Promise.withResolvers<void>();
-  readonly #gone = Promise.withResolvers<void>();
   #process: Process | undefined;
-  /** The last size that was told; it may come before there is a process. */
-  #size: TerminalSize | undefined;
-  #nextPingId = 2;
 
-  constructor(connection: ByteConnection, options: ExecOptions) {
-    this.#connection = connection;
+  constructor(options: ExecOptions) {
     this.#options = options;
   }
 
-  async run(): Promise<void> {
-    const reading = this.#read().catch(() => {}).finally(() => {
-      this.#gone.resolve();
-      this.#connection.close(); // nothing that is being written reaches anybody
-    });
-    const { signal } = this.#options;
-    const abort = () => this.#gone.resolve();
-    signal.addEventListener("abort", abort);
-    if (signal.aborted) abort();
-    const probe = setInterval(() => this.#probe(), this.#options.probeMs ?? 5_000);
-    let serving: Promise<void> | undefined;
+  async run(streams: RemoteStreams): Promise<Uint8Array> {
+    let process: Process;
     try {
-      if (await this.#areStreamsOpen()) {
-        serving = this.#serve().catch(() => {}); // the connection broke, which reading notices too
-        await Promise.race([serving, this.#gone.promise]);
-        await this.#endProcess();
-        this.#stdin.discard();
-        await within(FAREWELL_MS, Promise.all([serving, reading]));
-      }
-    } finally {
-      signal.removeEventListener("abort", abort);
-      clearInterval(probe);
-      this.#stdin.discard();
-      this.#connection.close();
-      await Promise.all([serving, reading]);
-    }
-  }
-
-  async #areStreamsOpen(): Promise<boolean> {
-    const open = this.#allOpen.promise.then(() => true);
-    const gone = this.#gone.promise.then(() => false);
-    return await within(this.#options.setupTimeoutMs, Promise.race([open, gone])) ?? false;
-  }
-
-  async #serve(): Promise<void> {
-    if (this.#options.protocol === "channel.k8s.io") await this.#forgetErrors();
-    await this.#say(await this.#execute());
-  }
-
-  /** Runs the command and returns the status document. */
-  async #execute(): Promise<Uint8Array> {
-    const { argv } = this.#options;
-    try {
-      this.#process = startProcess(this.#options);
+      process = this.#process = startProcess(this.#options);
     } catch (cause) {
       if (cause instanceof StartError) return execFailureDocument(runtimeError(cause.message));
       throw cause;
     }
-    const { stdout, stderr, exitCode } = this.#process;
-    this.#applySize();
-    const feeding = this.#feed(this.#process);
-    await Promise.all([this.#send("stdout", stdout), this.#send("stderr", stderr)]);
-    const code = await exitCode;
-    this.#stdin.discard();
+    streams.onResize((size) => process.resize(size));
+    const feeding = feed(process, streams);
+    await Promise.all([send(process, "stdout", streams), send(process, "stderr", streams)]);
+    const code = await process.exitCode;
+    streams.stdin.discard();
     await feeding;
+    const { argv } = this.#options;
     return code === 0
       ? successDocument()
       : exitCodeDocument(code, `error executing command [${argv.join(" ")}], exit code ${code}`);
   }
 
-  async #feed(process: Process): Promise<void> {
-    for (;;) {
-      const bytes = await this.#stdin.take();
-      if (bytes === undefined) return await process.endInput();
-      await Promise.race([process.write(bytes), process.exitCode]);
-    }
-  }
-
-  async #send(name: string, output: AsyncIterable<Uint8Array>): Promise<void> {
-    const stream = this.#byName.get(name);
-    for await (const bytes of output) {
-      if (stream !== undefined && !stream.isEnded) await this.#connection.write(dataFrame(stream.id, bytes));
-    }
-    if (stream !== undefined) await this.#halfClose(stream);
-  }
-
-  /** v1 has no way to tell how a command ended. */
-  async #forgetErrors(): Promise<void> {
-    const [error, stdin] = [this.#byName.get("error"), this.#byName.get("stdin")];
-    if (error !== undefined) await this.#reset(error);
-    if (stdin !== undefined) await this.#halfClose(stdin);
-  }
-
-  async #say(document: Uint8Array): Promise<void> {
-    const { protocol } = this.#options;
-    const error = this.#byName.get("error");
-    const hasDocument = STREAM_PROTOCOLS[protocol].statusDocument;
-    const words = hasDocument ? document : toTextStatus(parseStatusDocument(document));
-    if (error !== undefined && !error.isEnded && words.length > 0) {
-      await this.#connection.write(dataFrame(error.id, words));
-    }
-    for (const name of ["stdout", "stderr"]) {
-      const stream = this.#byName.get(name);
-      if (stream !== undefined) await this.#halfClose(stream);
-    }
-    for (const stream of this.#streams.values()) await this.#reset(stream);
-    await this.#write({ type: "goaway", lastGoodId: Math.max(0, ...this.#streams.keys()), status: 0 });
-  }
-
-  async #endProcess(): Promise<void> {
+  async end(): Promise<void> {
     if (this.#process === undefined) return;
     await endSession(this.#process.pid);
     await this.#process.exitCode;
   }
+}
 
-  async #read(): Promise<void> {
-    for (;;) {
-      const chunk = await this.#connection.read();
-      if (chunk === null) return;
-      for (const frame of this.#decoder.push(chunk)) {
-        if (frame.type === "goaway") return;
-        await this.#take(frame);
-      }
-    }
+async function feed(process: Process, { stdin }: RemoteStreams): Promise<void> {
+  for (;;) {
+    const bytes = await stdin.take();
+    if (bytes === undefined) return await process.endInput();
+    await Promise.race([process.write(bytes), process.exitCode]);
   }
+}
 
-  async #take(frame: Frame): Promise<void> {
-    switch (frame.type) {
-      case "syn_stream":
-        return await this.#open(frame.id, frame.headers.get("streamtype") ?? "");
-      case "data":
-        return await this.#receive(frame);
-      case "ping":
-        return frame.id % 2 === 1 ? await this.#write(frame) : undefined;
-      case "rst_stream": {
-        const stream = this.#streams.get(frame.id);
-        if (stream === undefined) return;
-        stream.isEnded = true;
-        if (stream.name === "stdin") this.#stdin.end();
-      }
-    }
-  }
-
-  async #receive({ id, bytes, fin }: DataFrame): Promise<void> {
-    const name = this.#streams.get(id)?.name;
-    if (name === "stdin") {
-      await this.#stdin.put(bytes);
-      if (fin) this.#stdin.end();
-    } else if (name === "resize") {
-      for (const size of this.#sizes.push(bytes)) this.#size = size;
-      this.#applySize();
-    }
-  }
-
-  #applySize(): void {
-    if (this.#size !== undefined) this.#process?.resize(this.#size);
-  }
-
-  async #open(id: number, name: string): Promise<void> {
-    const stream = { id, name, isEnded: false };
-    this.#streams.set(id, stream);
-    this.#byName.set(name, stream);
-    await this.#write({ type: "syn_reply", id, fin: false, headers: new Map() });
-    const expected = expectedStreams(this.#options, STREAM_PROTOCOLS[this.#options.protocol]);
-    if (expected.every((each) => this.#byName.has(each))) this.#allOpen.resolve();
-  }
-
-  #probe(): void {
-    if (!this.#stdin.isFull) return;
-    this.#write({ type: "ping", id: this.#nextPingId }).catch(() => this.#gone.resolve());
-    this.#nextPingId += 2;
-  }
-
-  async #halfClose(stream: OpenStream): Promise<void> {
-    if (stream.isEnded) return;
-    stream.isEnded = true;
-    await this.#connection.write(dataHeader(stream.id, 0, true));
-  }
-
-  async #reset(stream: OpenStream): Promise<void> {
-    if (stream.isEnded) return;
-    stream.isEnded = true;
-    await this.#write({ type: "rst_stream", id: stream.id, status: RST_STATUS.CANCEL });
-  }
-
-  async #write(frame: ControlFrame): Promise<void> {
-    await this.#connection.write(this.#encoder.encode(frame));
-  }
+async function send(process: Process, name: OutputName, streams: RemoteStreams): Promise<void> {
+  for await (const bytes of process[name]) await streams.write(name, bytes);
+  await streams.halfClose(name);
 }
 
 /** What containerd says where runc cannot start a command. */
@@ -273,15 +80,4 @@ function runtimeError(why: string): string {
   const id = randomBytes(32).toString("hex");
   return `failed to exec in container: failed to start exec "${id}": OCI runtime exec failed: exec failed: ` +
     `unable to start container process: ${why}: unknown`;
-}
-
-/** The outcome of a promise; `undefined` where it takes longer. */
-async function within<T>(ms: number, outcome: Promise<T>): Promise<T | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => late.resolve(undefined), ms);
-  try {
-    return await Promise.race([outcome, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

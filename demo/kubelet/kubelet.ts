@@ -1,13 +1,12 @@
-import { join } from "node:path";
 import { headerValues } from "../../protocol/http/response_head.ts";
-import {
-  negotiateStreamProtocol,
-  type RequestedStreams,
-  type StreamNegotiation,
-} from "../../protocol/remote_command/mod.ts";
-import type { Handler, HeaderLine, RequestContext } from "../../routes/handler.ts";
-import type { ServedPod } from "../manifest.ts";
+import { negotiateStreamProtocol, type RequestedStreams } from "../../protocol/remote_command/mod.ts";
+import type { Handler, HeaderLine, RequestContext, Upgrade } from "../../routes/handler.ts";
+import { negotiateStreams } from "../../protocol/port_forward/mod.ts";
+import type { PodStore, ServedPod } from "../pod_store.ts";
+import { serveAttach } from "./attach_session.ts";
 import { serveExec } from "./exec_session.ts";
+import type { Containers } from "./pod_runner.ts";
+import { servePortForward } from "./port_forward_session.ts";
 import type { Identity, Webhook } from "./webhook.ts";
 
 /** What a kubelet knows. */
@@ -15,15 +14,15 @@ export interface KubeletOptions {
   /** Says who is there, and whether they may. */
   webhook: Pick<Webhook, "authenticate" | "mayProxy">;
   /** The pods of this node. */
-  pods: readonly ServedPod[];
-  /** Holds `<pod>/<container>/`, each a container's home. */
-  podsFolder: string;
-  /** Where commands are found. */
-  path: string;
+  pods: Pick<PodStore, "find">;
+  containers: Containers;
 }
 
 /** How long a client may take to open its streams, in milliseconds; as a real kubelet's. */
 const SETUP_TIMEOUT_MS = 30_000;
+
+/** How long a stream of a port-forward may wait for its other half, in milliseconds; as a real kubelet's. */
+const PAIR_TIMEOUT_MS = 30_000;
 
 /** What RBAC calls a request to a kubelet, by method. @see k8s.io/kubernetes pkg/kubelet/server/auth.go */
 const VERBS: Readonly<Record<string, string>> = {
@@ -49,14 +48,14 @@ class Answer extends Error {
 }
 
 /**
- * The kubelet of the embedded node: exec, over SPDY, into local processes. It asks the API server who is there and whether they
+ * The kubelet of the embedded node: exec, attach and port-forward, over SPDY, to local processes. It asks the API server who is there and whether they
  * may use `nodes/proxy`, as a real one does, and answers in its words.
  */
 export function createKubelet(options: KubeletOptions): Handler {
   return async (request, context) => {
     try {
       await requireAccess(request.method, context, options.webhook);
-      return exec(request.method, context, options);
+      return serve(request.method, context, options);
     } catch (thrown) {
       if (thrown instanceof Answer) return thrown.toResponse();
       throw thrown;
@@ -92,51 +91,104 @@ async function requireAccess(
   throw new Answer(403, text);
 }
 
-function exec(method: string, context: RequestContext, options: KubeletOptions): Response {
+/** What a request asks of a pod. */
+interface Asked {
+  context: RequestContext;
+  query: URLSearchParams;
+  pod: ServedPod;
+  /** Empty where the path names none. */
+  container: string;
+  containers: Containers;
+}
+
+function serve(method: string, context: RequestContext, { pods, containers }: KubeletOptions): Response {
   const { pathname, searchParams: query } = new URL(context.rawTarget, "https://kubelet");
-  const path = readPath(pathname);
+  const { serve, namespace, name, uid, container } = readPath(pathname);
   if (method !== "POST" && method !== "GET") {
     throw new Answer(405, "405: Method Not Allowed", [["Allow", "GET, POST"]]);
   }
-  const streams = readStreams(query);
-  const pod = findPod(path, options.pods);
-  requireRunning(pod, path.container);
-  const protocol = requireSpdy(context);
-  if (context.upgrade === undefined) throw new Answer(500, "Upgrade request required\n");
-  const folder = join(options.podsFolder, pod.metadata.name, path.container);
-  const headers: HeaderLine[] = [
-    ["Connection", "Upgrade"],
-    ["Upgrade", "SPDY/3.1"],
-    ["X-Stream-Protocol-Version", protocol],
-  ];
-  return context.upgrade.accept(headers, async (connection) => {
+  if (serve !== portForward) readStreams(query);
+  const pod = pods.find(namespace, name);
+  if (pod === undefined || (uid !== undefined && uid !== pod.metadata.uid)) {
+    throw new Answer(404, "pod does not exist");
+  }
+  return serve({ context, query, pod, container, containers });
+}
+
+function exec({ context, query, pod, container, containers }: Asked): Response {
+  const running = containers.find(pod, container);
+  if (running === undefined) throw new Answer(500, `container not found (${JSON.stringify(container)})`);
+  const { protocol, upgrade } = requireSpdy(context, negotiateStreamProtocol);
+  return upgrade(async (connection) => {
     await serveExec(connection, {
-      ...streams,
+      ...readStreams(query),
       argv: query.getAll("command"),
-      folder,
-      env: environment(pod, path.container, folder, options.path),
+      folder: running.folder,
+      env: running.env,
       protocol,
       setupTimeoutMs: SETUP_TIMEOUT_MS,
+      signal: AbortSignal.any([context.signal, running.signal]),
+    });
+  });
+}
+
+function attach({ context, query, pod, container, containers }: Asked): Response {
+  const running = containers.find(pod, container);
+  if (running === undefined) {
+    const { namespace, name } = pod.metadata;
+    throw new Answer(500, `container ${container} not found in pod ${name}_${namespace}`);
+  }
+  const streams = readStreams(query);
+  // Whether there is a terminal is the container's affair, whatever the client says.
+  if (running.process.isTerminal && streams.stderr) {
+    const text = "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true";
+    throw new Answer(500, text);
+  }
+  const { protocol, upgrade } = requireSpdy(context, negotiateStreamProtocol);
+  return upgrade(async (connection) => {
+    const { process } = running;
+    const { signal } = context;
+    await serveAttach(connection, {
+      ...streams,
+      process,
+      protocol,
+      setupTimeoutMs: SETUP_TIMEOUT_MS,
+      signal,
+    });
+  });
+}
+
+function portForward({ context, pod, containers }: Asked): Response {
+  const { upgrade } = requireSpdy(context, negotiateStreams);
+  return upgrade(async (connection) => {
+    await servePortForward(connection, {
+      findPort: (port) => containers.findPort(pod, port),
+      pairTimeoutMs: PAIR_TIMEOUT_MS,
       signal: context.signal,
     });
   });
 }
 
-interface ExecPath {
+interface KubeletPath {
+  serve: (asked: Asked) => Response;
   namespace: string;
   name: string;
   uid: string | undefined;
   container: string;
 }
 
-/** `/exec/{namespace}/{pod}/{container}` or `/exec/{namespace}/{pod}/{uid}/{container}` */
-function readPath(pathname: string): ExecPath {
-  const [root, namespace = "", name = "", ...rest] = pathname.replace(/\/$/, "").split("/").slice(1);
-  if (root !== "exec" || rest.length < 1 || rest.length > 2) throw new Answer(404, "404: Page Not Found");
-  const container = decode(rest.at(-1) ?? "");
-  const uid = rest.length === 2 ? decode(rest[0] ?? "") : undefined;
-  return { namespace: decode(namespace), name: decode(name), uid, container };
+/** `/exec/{namespace}/{pod}[/{uid}]/{container}`, `/attach/…` alike, `/portForward/{namespace}/{pod}[/{uid}]`. */
+function readPath(pathname: string): KubeletPath {
+  const [root = "", ...segments] = pathname.replace(/\/$/, "").split("/").slice(1).map(decode);
+  const [namespace, name, ...rest] = segments;
+  const serve = Object.hasOwn(SERVED, root) ? SERVED[root] : undefined;
+  const container = serve === portForward ? "" : rest.pop();
+  const isWhole = namespace !== undefined && name !== undefined && container !== undefined;
+  if (serve === undefined || !isWhole || rest.length > 1) throw new Answer(404, "404: Page Not Found");
+  return { serve, namespace, name, uid: rest[0], container };
 }
+
+const SERVED: Readonly<Record<string, KubeletPath["serve"]>> = { exec, attach, portForward };
 
 function decode(segment: string): string {
   try {
@@ -156,21 +208,18 @@ function readStreams(query: URLSearchParams): RequestedStreams {
   return { stdin, stdout, stderr: stderr && !tty, tty };
 }
 
-function findPod({ namespace, name, uid }: ExecPath, pods: readonly ServedPod[]): ServedPod {
-  const found = pods.find(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
-  if (found === undefined || (uid !== undefined && uid !== found.metadata.uid)) {
-    throw new Answer(404, "pod does not exist");
-  }
-  return found;
+/** What an upgrade agrees on. */
+type Negotiate<T extends string> = (offers: readonly string[]) => { ok: true; protocol: T } | Disagreement;
+
+interface Disagreement {
+  ok: false;
+  status: number;
+  message: string;
+  accepted: readonly string[];
 }
 
-function requireRunning({ status }: ServedPod, container: string): void {
-  const all = [...status?.initContainerStatuses ?? [], ...status?.containerStatuses ?? []];
-  if (all.some(({ name, state }) => name === container && state?.running !== undefined)) return;
-  throw new Answer(500, `container not found (${JSON.stringify(container)})`);
-}
-
-function requireSpdy({ upgrade, rawHeaders }: RequestContext) {
+/** Agrees on SPDY, and on what is spoken over it. @returns how to switch to it */
+function requireSpdy<T extends string>({ upgrade, rawHeaders }: RequestContext, negotiate: Negotiate<T>) {
   const has = (header: string, word: string) => {
     return headerValues(rawHeaders, header)[0]?.toLowerCase().includes(word) === true;
   };
@@ -183,30 +232,18 @@ function requireSpdy({ upgrade, rawHeaders }: RequestContext) {
       "unable to upgrade: missing upgrade headers in request: SPDY/3.1 is all that is spoken\n",
     );
   }
-  const negotiation = negotiateStreamProtocol(headerValues(rawHeaders, "x-stream-protocol-version"));
+  const negotiation = negotiate(headerValues(rawHeaders, "x-stream-protocol-version"));
   if (!negotiation.ok) throw refused(negotiation);
-  return negotiation.protocol;
+  const { protocol } = negotiation;
+  const headers: HeaderLine[] = [
+    ["Connection", "Upgrade"],
+    ["Upgrade", "SPDY/3.1"],
+    ["X-Stream-Protocol-Version", protocol],
+  ];
+  return { protocol, upgrade: (run: Parameters<Upgrade["accept"]>[1]) => upgrade.accept(headers, run) };
 }
 
-function refused({ status, message, accepted }: Extract<StreamNegotiation, { ok: false }>): Answer {
+function refused({ status, message, accepted }: Disagreement): Answer {
   const lines = accepted.map((name): HeaderLine => ["X-Accepted-Stream-Protocol-Versions", name]);
   return new Answer(status, `${message}\n`, lines);
-}
-
-/** What a container's processes know of the world: nothing of the demo's own environment but where commands are. */
-function environment(
-  { metadata, spec }: ServedPod,
-  container: string,
-  folder: string,
-  path: string,
-): Record<string, string> {
-  const all = [...spec?.initContainers ?? [], ...spec?.containers ?? []];
-  const own = all.find(({ name }) => name === container)?.env ?? [];
-  return {
-    PATH: path,
-    HOSTNAME: metadata.name,
-    HOME: folder,
-    LANG: "C.UTF-8",
-    ...Object.fromEntries(own.map(({ name, value = "" }) => [name, value])),
-  };
 }

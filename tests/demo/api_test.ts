@@ -11,7 +11,6 @@ const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const users = createUsers();
 const state = await readCluster(MANIFEST, {
   kubelet: { host: "127.0.0.1", port: 10250 },
-  webPort: 8123,
   users,
 });
 const log = new ContainerLog();
@@ -95,10 +94,10 @@ const REFUSALS: (Ask & { name: string; code: number; message: string })[] = [
     message: 'pods "nosuch" not found',
   },
   {
-    name: "a deletion",
+    name: "a change of what stays as it is",
     user: "root",
     method: "DELETE",
-    path: "/api/v1/namespaces/default/pods/web",
+    path: "/api/v1/namespaces/default/services/web",
     code: 405,
     message: "the server does not allow this method on the requested resource",
   },
@@ -183,13 +182,19 @@ test("discovery leads to every resource that is served", async () => {
     names.push(...resources.map(({ name }: { name: string }) => name));
   }
   assert.deepEqual(names.sort(), [
+    "deployments",
     "namespaces",
     "nodes",
     "pods",
+    "pods/attach",
+    "pods/ephemeralcontainers",
+    "pods/exec",
     "pods/log",
+    "pods/portforward",
     "selfsubjectaccessreviews",
     "selfsubjectreviews",
     "selfsubjectrulesreviews",
+    "services",
     "subjectaccessreviews",
     "tokenreviews",
   ]);
@@ -202,6 +207,7 @@ test("pods stand in the order of their names, as a store keeps them", async () =
     "init",
     "privileged",
     "shell",
+    "tty",
     "web",
   ]);
 });
@@ -220,6 +226,7 @@ test("pods are shown as kubectl prints them", async () => {
     ["init", "0/1", "Init:0/1", "0"],
     ["privileged", "1/1", "Running", "0"],
     ["shell", "1/1", "Running", "0"],
+    ["tty", "1/1", "Running", "0"],
     ["web", "2/2", "Running", "0"],
   ]);
   assert.equal(table.rows[0].object.kind, "PartialObjectMetadata");
@@ -238,6 +245,7 @@ test("a watch tells what there is, then waits until its time is over", async () 
     "ADDED init",
     "ADDED privileged",
     "ADDED shell",
+    "ADDED tty",
     "ADDED web",
   ]);
 });

@@ -289,7 +289,7 @@ Deno.test({
 
     await t.step("other requests pass through with the user's own token", async () => {
       const pods = await demo.request("bob", "GET", "/api/v1/namespaces/default/pods");
-      assert.equal(JSON.parse(pods.body).items.length, 4);
+      assert.equal(JSON.parse(pods.body).items.length, 5);
       assert.equal((await demo.request("bob", "GET", "/api/v1/namespaces/kube-system/pods")).status, 403);
       assert.match(
         (await demo.request("bob", "GET", "/api/v1/namespaces/default/pods/web/log?container=web")).body,

@@ -2,9 +2,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { createApi } from "../../demo/api/app.ts";
+import { type AttachOptions, serveAttach } from "../../demo/kubelet/attach_session.ts";
 import { ContainerLog } from "../../demo/kubelet/container_log.ts";
+import { MainProcess, type MainProcessOptions } from "../../demo/kubelet/main_process.ts";
+import { PodRunner } from "../../demo/kubelet/pod_runner.ts";
 import { type ExecOptions, serveExec } from "../../demo/kubelet/exec_session.ts";
 import { createKubelet } from "../../demo/kubelet/kubelet.ts";
+import { servePortForward } from "../../demo/kubelet/port_forward_session.ts";
 import { Webhook } from "../../demo/kubelet/webhook.ts";
 import {
   createUsers,
@@ -14,9 +18,11 @@ import {
   readCluster,
   tokenOf,
 } from "../../demo/manifest.ts";
-import type { HeaderLine, RequestContext } from "../../routes/handler.ts";
+import { RST_STATUS } from "../../protocol/spdy/mod.ts";
+import type { Handler, HeaderLine, RequestContext } from "../../routes/handler.ts";
 import type { ByteConnection } from "../../session/byte_connection.ts";
 import { pipe, type PipeEnd } from "../support/pipe.ts";
+import { SpdyMux } from "../support/spdy_mux.ts";
 import { type SeenFrame, SpdyPeer } from "../support/spdy_peer.ts";
 
 const FOLDER = await Deno.makeTempDir({ prefix: "postern-kubelet-" });
@@ -103,25 +109,13 @@ class Exec implements AsyncDisposable {
     });
   }
 
-  /** All frames up to GOAWAY. A terminal's output has come by then, and so has the status. */
-  async end(): Promise<SeenFrame[]> {
-    const frames: SeenFrame[] = [];
-    for (let frame = await this.peer.next(); frame !== null; frame = await this.peer.next()) {
-      if (frame.type === "goaway") break;
-      frames.push(frame);
-    }
-    return frames;
+  /** A terminal's output has come by then, and so has the status. */
+  end(): Promise<SeenFrame[]> {
+    return framesOf(this.peer);
   }
 
-  /** Reads until a stream has said this. */
-  async says(id: number, pattern: RegExp): Promise<string> {
-    let text = "";
-    while (!pattern.test(text)) {
-      const frame = await this.peer.next();
-      assert.ok(frame !== null, `the connection ended before ${pattern}: ${JSON.stringify(text)}`);
-      if (frame.type === "data" && frame.id === id) text += frame.text;
-    }
-    return text;
+  says(id: number, pattern: RegExp): Promise<string> {
+    return seen(this.peer, id, pattern);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -343,19 +337,340 @@ test("a shutdown ends the command of a client that is held", async () => {
   await sending;
 });
 
+/** A container's main process and a client that is attached to it. */
+class Attached implements AsyncDisposable {
+  readonly peer: SpdyPeer;
+  readonly shutdown = new AbortController();
+  readonly served: Promise<void>;
+
+  constructor(readonly process: MainProcess, options: Partial<AttachOptions> = {}) {
+    const [client, server] = pipe();
+    this.peer = new SpdyPeer(new ReadAhead(client));
+    this.served = serveAttach(server, {
+      ...(process.isTerminal ? TTY : ALL),
+      process,
+      protocol: "v4.channel.k8s.io",
+      setupTimeoutMs: 5_000,
+      signal: this.shutdown.signal,
+      ...options,
+    });
+  }
+
+  async open(): Promise<void> {
+    const { isTerminal } = this.process;
+    await this.peer.open("error", "stdin", "stdout", isTerminal ? "resize" : "stderr");
+    await this.peer.take(4);
+    await new Promise((resolve) => setTimeout(resolve, 20)); // it is attached once the last stream is open
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.peer.close();
+    await this.served;
+  }
+}
+
+function start(script: string, options: Partial<MainProcessOptions> = {}): MainProcess {
+  return new MainProcess({
+    argv: ["sh", "-c", script],
+    folder: FOLDER,
+    env: { PATH: "/usr/bin:/bin" },
+    stdin: true,
+    stdinOnce: false,
+    tty: false,
+    log: new ContainerLog(),
+    ...options,
+  });
+}
+
+const SUCCESS = '{"metadata":{},"status":"Success"}';
+
+test("attach sees what is printed from now on, stdout and stderr apart, and ends with Success whatever the exit code", async () => {
+  const log = new ContainerLog();
+  await using process = start("echo before; read x; echo got $x; echo bad >&2; exit 3", { log });
+  while (log.lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await using client = new Attached(process);
+  await client.open();
+  await client.peer.data(3, "this\n");
+  const frames = await framesOf(client.peer);
+  assert.deepEqual([5, 7, 1].map((id) => textOf(frames, id)), ["got this\n", "bad\n", SUCCESS]);
+  assert.equal(await process.ended, 3);
+  assert.deepEqual(log.lines.map(({ text }) => text).sort(), ["bad", "before", "got this"]);
+});
+
+test("attach: the end of a client's stdin ends stdin where it is read once, and output goes on", async () => {
+  await using process = start("cat; sleep 0.05; echo after", { stdinOnce: true });
+  await using client = new Attached(process);
+  await client.open();
+  await client.peer.data(3, "in ", true);
+  const frames = await framesOf(client.peer);
+  assert.deepEqual([textOf(frames, 5), textOf(frames, 1)], ["in after\n", SUCCESS]);
+});
+
+for (const tty of [false, true]) {
+  test(`attach: the end of a client's stdin detaches it from what others may attach to, with${tty ? "" : "out"} a terminal`, async () => {
+    await using process = start("while read x; do echo got $x; done", { tty });
+    for (const word of ["one", "two"]) {
+      await using client = new Attached(process);
+      await client.open();
+      await client.peer.data(3, `${word}\n`);
+      await seen(client.peer, 5, new RegExp(`got ${word}`));
+      await client.peer.data(3, "", true);
+      assert.equal(textOf(await framesOf(client.peer), 1), SUCCESS);
+    }
+  });
+}
+
+test("attach: a client that goes away leaves the process as it was, and the next one sees it", async () => {
+  await using process = start("while sleep 0.02; do echo tick; done", { stdin: false });
+  const first = new Attached(process);
+  await first.open();
+  await first[Symbol.asyncDispose]();
+  await using second = new Attached(process);
+  await second.open();
+  await seen(second.peer, 5, /tick\ntick\n/);
+});
+
+test("attach: two clients see the same, and a shutdown lets go of both", async () => {
+  await using process = start("while read x; do echo got $x; done");
+  await using one = new Attached(process);
+  await using other = new Attached(process);
+  for (const client of [one, other]) await client.open();
+  await one.peer.data(3, "this\n");
+  for (const client of [one, other]) await seen(client.peer, 5, /got this/);
+  for (const { shutdown } of [one, other]) shutdown.abort();
+  await Promise.all([one.served, other.served]);
+});
+
+test("attach: a terminal takes the client's size, and Ctrl-C interrupts", async () => {
+  await using process = start("trap 'stty size; exit' INT; while :; do sleep 0.05; done", { tty: true });
+  await using client = new Attached(process);
+  await client.open();
+  await client.peer.data(7, '{"Width":101,"Height":42}\n');
+  await client.peer.data(3, "\x03");
+  const frames = await framesOf(client.peer);
+  assert.match(textOf(frames, 5), /42 101\r\n/);
+});
+
+test("attach: what is sent to a process that has no stdin is dropped, and does not end the session", async () => {
+  await using process = start("sleep 0.2; echo done", { stdin: false });
+  await using client = new Attached(process);
+  await client.open();
+  await client.peer.data(3, "x".repeat(600_000), true);
+  assert.equal(textOf(await framesOf(client.peer), 5), "done\n");
+});
+
+test("a process whose stdin is nobody's is handed none, and takes its jobs along when it ends", async () => {
+  const log = new ContainerLog();
+  await using process = start("cat; sleep 61 & echo job $!; sleep 62 & echo job $!", { stdin: false, log });
+  assert.equal(await process.ended, 0);
+  const pids = log.lines.map(({ text }) => Number(text.slice("job ".length)));
+  assert.equal(pids.length, 2);
+  for (const pid of pids) await ends(pid);
+});
+
+/** What a program in the pod makes of a connection. */
+type Program = (conn: Deno.TcpConn) => Promise<void>;
+
+/** A pod on whose ports these programs listen, and a client of its port-forward. */
+class Forwarded implements AsyncDisposable {
+  readonly mux: SpdyMux;
+  readonly #served: Promise<void>;
+  readonly #listeners = new Map<number, Deno.TcpListener>();
+  readonly #running: Promise<void>[] = [];
+
+  constructor(programs: Readonly<Record<number, Program>>, pairTimeoutMs = 5_000) {
+    for (const [port, program] of Object.entries(programs)) {
+      const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      this.#listeners.set(Number(port), listener);
+      this.#running.push(serveAll(listener, program));
+    }
+    const [client, server] = pipe();
+    this.mux = new SpdyMux(new ReadAhead(client));
+    this.#served = servePortForward(server, {
+      findPort: (port) => this.#listeners.get(port)?.addr.port,
+      pairTimeoutMs,
+      signal: new AbortController().signal,
+      halfClosedMs: 100,
+    });
+  }
+
+  open(port: number, requestid: string, types: readonly string[] = ["error", "data"]) {
+    const headers = { port: String(port), requestid };
+    const streams = new Map(
+      types.map((streamtype) => [streamtype, this.mux.open({ ...headers, streamtype })]),
+    );
+    return { data: streams.get("data")!, error: streams.get("error")! };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.mux.close();
+    await this.#served;
+    for (const listener of this.#listeners.values()) listener.close();
+    await Promise.all(this.#running);
+  }
+}
+
+async function serveAll(listener: Deno.TcpListener, program: Program): Promise<void> {
+  const running: Promise<void>[] = [];
+  for await (const conn of listener) {
+    running.push(
+      program(conn).catch(() => {}).finally(() => {
+        try {
+          conn.close();
+        } catch {
+          // The program has closed it.
+        }
+      }),
+    );
+  }
+  await Promise.all(running);
+}
+
+const ECHO: Program = (conn) => conn.readable.pipeTo(conn.writable);
+
+/** Answers the first bytes that come, and ends. */
+const ANSWER: Program = async (conn) => {
+  const buffer = new Uint8Array(64);
+  const length = await conn.read(buffer) ?? 0;
+  await conn.write(
+    new TextEncoder().encode(`you said ${new TextDecoder().decode(buffer.subarray(0, length))}`),
+  );
+};
+
+for (const types of [["error", "data"], ["data", "error"]]) {
+  test(`port-forward: a connection whose streams come as ${types.join(", ")} carries both ways and ends both`, async () => {
+    await using pod = new Forwarded({ 80: ANSWER });
+    const { data, error } = pod.open(80, "0", types);
+    await error.end();
+    await data.write("this");
+    assert.equal(await data.text(), "you said this");
+    assert.equal(await error.text(), "");
+    assert.deepEqual([data.resetStatus, error.resetStatus], [undefined, undefined]);
+  });
+}
+
+test("port-forward: without request IDs the stream two before is the other one (E-100)", async () => {
+  await using pod = new Forwarded({ 80: ANSWER });
+  pod.mux.open({ streamtype: "error", port: "80" });
+  const data = pod.mux.open({ streamtype: "data", port: "80" });
+  await data.write("this");
+  assert.equal(await data.text(), "you said this");
+});
+
+test("port-forward: a megabyte comes back, over many connections at once", async () => {
+  await using pod = new Forwarded({ 7: ECHO, 80: ANSWER });
+  const chunk = "0123456789abcdef".repeat(4_096);
+  await Promise.all(Array.from({ length: 16 }, async (_, index) => {
+    const { data } = pod.open(7, String(index));
+    let length = 0;
+    for (let sent = 0; sent < 16; sent++) await data.write(chunk);
+    while (length < 16 * chunk.length) length += (await data.read())!.length;
+    await data.end();
+    assert.equal(await data.text(), "");
+  }));
+});
+
+test("port-forward: a port on which nobody listens is told in containerd's words, and the others live on (E-103)", async () => {
+  await using pod = new Forwarded({ 7: ECHO });
+  const living = pod.open(7, "0");
+  const { data, error } = pod.open(9999, "1");
+  assert.match(
+    await error.text(),
+    /^error forwarding port 9999 to pod [0-9a-f]{64}, uid : failed to execute portforward in network namespace .*failed to connect to localhost:9999 .*connection refused/,
+  );
+  await data.text();
+  assert.deepEqual([data.resetStatus, error.resetStatus], [RST_STATUS.CANCEL, RST_STATUS.CANCEL]);
+  await living.data.write("still here");
+  assert.equal(new TextDecoder().decode((await living.data.read())!), "still here");
+});
+
+const REFUSED_STREAMS = [
+  { name: "no port", headers: { streamtype: "data" } },
+  { name: "port 0", headers: { streamtype: "data", port: "0" } },
+  { name: "a port that is no number", headers: { streamtype: "error", port: "http" } },
+  { name: "no type", headers: { port: "80" } },
+  { name: "an unknown type", headers: { streamtype: "foo", port: "80" } },
+];
+for (const { name, headers } of REFUSED_STREAMS) {
+  test(`port-forward: a stream with ${name} is reset before it is accepted (E-101)`, async () => {
+    await using pod = new Forwarded({});
+    const stream = pod.mux.open(headers as Record<string, string>);
+    assert.equal(await stream.answered, "refused");
+    assert.equal(stream.resetStatus, RST_STATUS.CANCEL);
+  });
+}
+
+test("port-forward: a second stream of one kind is told so, and the connection is served all the same (E-104)", async () => {
+  await using pod = new Forwarded({ 80: ANSWER });
+  const { error } = pod.open(80, "4", ["error"]);
+  pod.open(80, "4", ["error"]);
+  const { data } = pod.open(80, "4", ["data"]);
+  await data.write("this");
+  assert.equal(await data.text(), "you said this");
+  assert.equal(await error.text(), "error processing stream for request 4: error stream already assigned");
+});
+
+test("port-forward: a stream whose other does not come is told so, and may still come anew (E-105)", async () => {
+  await using pod = new Forwarded({ 80: ANSWER }, 30);
+  const { error } = pod.open(80, "4", ["error"]);
+  const text = new TextDecoder().decode((await error.read())!);
+  assert.match(text, /^\(conn=0xc[0-9a-f]{9}, request=4\) timed out waiting for streams$/);
+  const { data } = pod.open(80, "4");
+  await data.write("this");
+  assert.equal(await data.text(), "you said this");
+});
+
+test("port-forward: a client that resets its stream, or goes away, ends the program's connection", async () => {
+  const ended = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const watch: Program = async (conn) => {
+    const name = new Uint8Array(1);
+    await conn.read(name);
+    await conn.write(name);
+    if (await conn.read(new Uint8Array(16)).catch(() => null) === null) ended[name[0]!]!.resolve();
+  };
+  {
+    await using pod = new Forwarded({ 80: watch });
+    const [one, other] = [pod.open(80, "0"), pod.open(80, "1")];
+    for (const [index, { data }] of [one, other].entries()) {
+      await data.write(Uint8Array.of(index));
+      await data.read();
+    }
+    await one.data.cancel();
+    await one.error.text();
+    await ended[0]!.promise;
+  }
+  await ended[1]!.promise;
+});
+
+/** All frames up to GOAWAY. */
+async function framesOf(peer: SpdyPeer): Promise<SeenFrame[]> {
+  const frames: SeenFrame[] = [];
+  for (let frame = await peer.next(); frame !== null && frame.type !== "goaway"; frame = await peer.next()) {
+    frames.push(frame);
+  }
+  return frames;
+}
+
+/** Reads until a stream has said this. */
+async function seen(peer: SpdyPeer, id: number, pattern: RegExp): Promise<string> {
+  let text = "";
+  while (!pattern.test(text)) {
+    const frame = await peer.next();
+    assert.ok(frame !== null, `the connection ended before ${pattern}: ${JSON.stringify(text)}`);
+    if (frame.type === "data" && frame.id === id) text += frame.text;
+  }
+  return text;
+}
+
 const users = createUsers();
 const state = await readCluster(new URL("../../demo/cluster.yaml", import.meta.url), {
   kubelet: { host: "127.0.0.1", port: 10250 },
-  webPort: 8123,
   users,
 });
 const app = createApi(state, { findLog: () => new ContainerLog(), ended: new AbortController().signal });
-const kubelet = createKubelet({
-  webhook: new Webhook(app.fetch, tokenOf(users, NODE_USER), NODE_NAME),
-  pods: state.pods,
-  podsFolder: join(FOLDER, "pods"),
-  path: "/usr/bin:/bin",
-});
+const webhook = new Webhook(app.fetch, tokenOf(users, NODE_USER), NODE_NAME);
+/** Set while its pods run. */
+let kubelet: Handler = () => Promise.reject(new Error("no pods run"));
 
 const UPGRADE: HeaderLine[] = [
   ["Connection", "Upgrade"],
@@ -396,7 +711,11 @@ async function ask(
 }
 
 const EXEC = "/exec/default/shell/shell?command=id&output=1";
-const uid = state.pods.find(({ metadata }) => metadata.name === "shell")!.metadata.uid;
+const uid = state.pods.find("default", "shell")!.metadata.uid;
+
+const ATTACH = "/attach/default/tty/tty?input=1&output=1&tty=1";
+const ttyUid = state.pods.find("default", "tty")!.metadata.uid;
+const FORWARD: HeaderLine[] = [...UPGRADE.slice(0, 2), ["X-Stream-Protocol-Version", "portforward.k8s.io"]];
 
 const ANSWERS: {
   name: string;
@@ -484,22 +803,74 @@ const ANSWERS: {
     status: 400,
     text: "unable to upgrade: X-Stream-Protocol-Version is required\n",
   },
+  { name: "attach", target: ATTACH, status: 101 },
+  { name: "attach by UID", target: `/attach/default/tty/${ttyUid}/tty?output=1`, status: 101 },
+  {
+    name: "attach to a container that waits",
+    target: "/attach/default/init/main?output=1",
+    status: 500,
+    text: "container main not found in pod init_default",
+  },
+  {
+    name: "attach to a terminal with a stderr of its own (E-30)",
+    target: "/attach/default/tty/tty?output=1&error=1",
+    status: 500,
+    text: "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true",
+  },
+  {
+    name: "attach without a stream",
+    target: "/attach/default/tty/tty",
+    status: 400,
+    text: "you must specify at least 1 of stdin, stdout, stderr",
+  },
+  { name: "a port-forward", target: "/portForward/default/web", options: { headers: FORWARD }, status: 101 },
+  {
+    name: "a port-forward by UID",
+    target: `/portForward/default/tty/${ttyUid}`,
+    options: { headers: FORWARD },
+    status: 101,
+  },
+  {
+    name: "a port-forward to the pod's former UID",
+    target: "/portForward/default/tty/0b0c",
+    options: { headers: FORWARD },
+    status: 404,
+    text: "pod does not exist",
+  },
+  {
+    name: "a port-forward by a protocol of exec",
+    target: "/portForward/default/web",
+    status: 403,
+    text:
+      "unable to upgrade: unable to negotiate protocol: client supports [v4.channel.k8s.io], server accepts [portforward.k8s.io]\n",
+  },
+  { name: "a port-forward in small letters", target: "/portforward/default/web", status: 404 },
   { name: "a broken escape", target: "/exec/default/%zz/shell?output=1", status: 400 },
 ];
-for (const { name, target, options, status, text } of ANSWERS) {
-  test(`the kubelet answers ${status} to ${name}`, async () => {
-    const answer = await ask(target, options);
-    assert.equal(answer.status, status, answer.text);
-    if (text !== undefined) assert.equal(answer.text, text);
-  });
-}
+Deno.test({
+  name: "the kubelet answers",
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: async (t) => {
+    const { pods } = state;
+    const folders = { podsFolder: join(FOLDER, "pods"), cacheFolder: join(FOLDER, "deno") };
+    await using containers = await PodRunner.start({ pods, path: "/usr/bin:/bin", ...folders });
+    kubelet = createKubelet({ webhook, pods, containers });
+    for (const { name, target, options, status, text } of ANSWERS) {
+      await t.step(`${status} to ${name}`, async () => {
+        const answer = await ask(target, options);
+        assert.equal(answer.status, status, answer.text);
+        if (text !== undefined) assert.equal(answer.text, text);
+      });
+    }
+  },
+});
 
 test("a kubelet whose API server does not answer lets nobody in", async () => {
   const failing = createKubelet({
     webhook: new Webhook(() => Response.json({}, { status: 503 }), "token", NODE_NAME),
     pods: state.pods,
-    podsFolder: FOLDER,
-    path: "/bin",
+    containers: { find: () => undefined, findPort: () => undefined },
   });
   const context: RequestContext = {
     remoteAddress: "127.0.0.1",
