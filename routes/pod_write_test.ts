@@ -171,7 +171,7 @@ const refused: {
   {
     name: "more YAML than is worth reading",
     type: APPLY,
-    body: `a: ${"x".repeat(256 * 1024)}`,
+    body: `a: ${"x".repeat(64 * 1024)}`,
     reason: "RequestEntityTooLarge",
   },
 ];

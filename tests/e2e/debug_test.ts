@@ -8,7 +8,7 @@ import { type Client, type Endpoint, kubectl } from "./support/kubectl.ts";
 import { ASLEEP, IMAGE } from "./support/pods.ts";
 import { asAdmin } from "./support/service_account.ts";
 import { withoutNames } from "./support/side_by_side.ts";
-import { eventually } from "./support/wait.ts";
+import { eventually, sleep } from "./support/wait.ts";
 
 const gateway = sharedGateway();
 
@@ -20,8 +20,12 @@ const PATH = `${PODS}/${POD}/ephemeralcontainers`;
 /** What alice may do here beside what she may always. */
 const ROLE = "e2e-debug-alice";
 
+/** One for all requests: a handshake for each would be most of what these tests take. */
+let client: Deno.HttpClient | undefined;
+
 Deno.test.beforeAll(async () => {
   const { cluster } = gateway();
+  client = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(cluster.paths.caCertificate)] });
   await cleanUp();
   const rights = ["--verb=get,patch,update", "--resource=pods,pods/ephemeralcontainers"];
   await asAdmin(cluster, "create", "role", ROLE, ...rights);
@@ -59,6 +63,7 @@ Deno.test.beforeAll(async () => {
   });
 });
 Deno.test.afterAll(cleanUp);
+Deno.test.afterAll(() => client?.close());
 
 async function cleanUp(): Promise<void> {
   const { cluster } = gateway();
@@ -245,7 +250,7 @@ for (const { name, method = "PATCH", type, query = () => "", body } of languages
 }
 
 /**
- * The race: while somebody changes an annotation as fast as they can, they add containers whose target is copied from it. Was
+ * The race: while somebody changes an annotation again and again, they add containers whose target is copied from it. Was
  * it `app` when it was decided about, it must not be `root` when it is written.
  */
 live("attack: no container's target changes between what was decided and what is written", async () => {
@@ -261,7 +266,7 @@ live("attack: no container's target changes between what was decided and what is
         body,
       });
       assert.ok(code === 200 || code === 409);
-      await new Promise((resolve) => setTimeout(resolve, 4));
+      await sleep(Math.random() * 60); // so that now and then a write has the time that it takes
     }
   };
   const flipping = flip();
@@ -520,12 +525,9 @@ async function ask(
   path: string,
   { method = "PATCH", type, body }: { method?: string; type?: string; body?: string },
 ) {
-  const { cluster } = gateway();
-  const caCerts = [await Deno.readTextFile(cluster.paths.caCertificate)];
-  using client = Deno.createHttpClient({ caCerts });
-  const headers = new Headers({ Authorization: `Bearer ${await tokenOf(cluster, user)}` });
+  const headers = new Headers({ Authorization: `Bearer ${await tokenOf(gateway().cluster, user)}` });
   if (type !== undefined) headers.set("Content-Type", type);
-  const init = { method, headers, client, ...(body !== undefined && { body }) };
+  const init = { method, headers, client: client!, ...(body !== undefined && { body }) };
   const answer = await fetch(url + path, init);
   return { code: answer.status, body: await answer.text(), auditId: answer.headers.get("Audit-Id") };
 }
