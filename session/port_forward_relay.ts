@@ -20,7 +20,7 @@ import {
   newStream,
   OpenConnection,
 } from "./port_forward_connection.ts";
-import type { Sender } from "./port_forward_sender.ts";
+import type { Sender } from "./frame_sender.ts";
 import {
   type Direction,
   type SessionEnd,

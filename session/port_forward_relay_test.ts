@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { SynStreamFrame } from "../protocol/spdy/mod.ts";
 import type { ForwardedConnection } from "./port_forward_connection.ts";
 import { PortForwardRelay } from "./port_forward_relay.ts";
-import { Sender } from "./port_forward_sender.ts";
+import { Sender } from "./frame_sender.ts";
 
 /** A relay whose frames go nowhere. */
 function relay(): { relay: PortForwardRelay; reports: ForwardedConnection[]; discard: () => void } {

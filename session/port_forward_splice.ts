@@ -3,7 +3,7 @@ import { type Frame, FrameDecoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { type ForwardingOptions, PortForwardRelay } from "./port_forward_relay.ts";
-import { Sender } from "./port_forward_sender.ts";
+import { Sender } from "./frame_sender.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { CLIENT_CLOSED, CLIENT_VANISHED, type SessionEnd, SessionFailure } from "./stream_event.ts";
 

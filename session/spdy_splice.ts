@@ -15,7 +15,7 @@ import {
 import type { ByteConnection } from "./byte_connection.ts";
 import { GuardedTap } from "./guarded_tap.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
-import { Sender } from "./port_forward_sender.ts";
+import { Sender } from "./frame_sender.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Sender } from "./port_forward_sender.ts";
+import { Sender } from "./frame_sender.ts";
 
 /** Takes what is written when it is told to. */
 class Sink {
