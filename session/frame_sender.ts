@@ -12,7 +12,7 @@ const MAX_WAITING_BYTES = 256 * 1024;
  * What was added is written by the next flush, of whoever; so who added views of a buffer flushes before the buffer is used
  * again, and waits.
  */
-export class Sender {
+export class FrameSender {
   readonly #connection: ByteConnection;
   readonly #encoder = new FrameEncoder();
   readonly #outbox = new Outbox();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Sender } from "./frame_sender.ts";
+import { FrameSender } from "./frame_sender.ts";
 
 /** Takes what is written when it is told to. */
 class Sink {
@@ -26,9 +26,9 @@ class Sink {
 const text = (words: string) => new TextEncoder().encode(words);
 const turn = () => new Promise((done) => setTimeout(done));
 
-Deno.test("Sender.flush waits for what another has flushed before", async () => {
+Deno.test("FrameSender.flush waits for what another has flushed before", async () => {
   const sink = new Sink(false);
-  const sender = new Sender(sink);
+  const sender = new FrameSender(sink);
   sender.add(text("views of a buffer"));
   sender.flush();
   let isDone = false;
@@ -40,9 +40,9 @@ Deno.test("Sender.flush waits for what another has flushed before", async () => 
   assert.equal(isDone, true);
 });
 
-Deno.test("Sender.flushAnswers does not wait for a side that takes little, and waits for one that takes nothing", async () => {
+Deno.test("FrameSender.flushAnswers does not wait for a side that takes little, and waits for one that takes nothing", async () => {
   const sink = new Sink(false);
-  const sender = new Sender(sink);
+  const sender = new FrameSender(sink);
   sender.add(text("pong"));
   await sender.flushAnswers();
   sender.add(new Uint8Array(300_000));
@@ -54,9 +54,9 @@ Deno.test("Sender.flushAnswers does not wait for a side that takes little, and w
   await waiting;
 });
 
-Deno.test("Sender.after writes when it is time, behind all that came before, and never after a failure", async () => {
+Deno.test("FrameSender.after writes when it is time, behind all that came before, and never after a failure", async () => {
   const sink = new Sink(true);
-  const sender = new Sender(sink);
+  const sender = new FrameSender(sink);
   const [one, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   sender.after(one.promise, () => sender.add(text("last")));
   sender.after(other.promise, () => sender.add(text("never")));

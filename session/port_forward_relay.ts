@@ -20,7 +20,7 @@ import {
   newStream,
   OpenConnection,
 } from "./port_forward_connection.ts";
-import type { Sender } from "./frame_sender.ts";
+import type { FrameSender } from "./frame_sender.ts";
 import {
   type Direction,
   type SessionEnd,
@@ -55,8 +55,8 @@ export interface ForwardingOptions {
 
 /** Where a relay puts what it sends. Whoever feeds it flushes both. */
 export interface Senders {
-  toClient: Sender;
-  toUpstream: Sender;
+  toClient: FrameSender;
+  toUpstream: FrameSender;
 }
 
 /** A frame that says something of a stream. */
@@ -71,8 +71,8 @@ export type StreamFrame = SynStreamFrame | SynReplyFrame | RstStreamFrame | Data
  * it cannot find other pairs than we did.
  */
 export class PortForwardRelay {
-  readonly #toClient: Sender;
-  readonly #toUpstream: Sender;
+  readonly #toClient: FrameSender;
+  readonly #toUpstream: FrameSender;
   readonly #options: ForwardingOptions;
   readonly #tap: GuardedTap;
   readonly #fail: (end: SessionEnd) => void;
@@ -335,7 +335,7 @@ export class PortForwardRelay {
   }
 
   /** Where what comes from `direction` goes, and the stream's number there. */
-  #wayOut(stream: ForwardedStream, direction: Direction): [Sender, number | undefined] {
+  #wayOut(stream: ForwardedStream, direction: Direction): [FrameSender, number | undefined] {
     return direction === "in" ? [this.#toUpstream, stream.upstreamId] : [this.#toClient, stream.id];
   }
 
@@ -422,7 +422,7 @@ function isReadUpstream({ type, isSpare, upstreamId }: ForwardedStream): boolean
 }
 
 /** Passes a DATA frame on under the number `id`, or its piece as a frame of its own; its end goes by itself. */
-function forward(frame: DataFrame, id: number, out: Sender): void {
+function forward(frame: DataFrame, id: number, out: FrameSender): void {
   if (frame.raw !== undefined && frame.id === id && !frame.fin) return out.add(frame.raw);
   if (frame.bytes.length === 0) return;
   out.add(dataHeader(id, frame.bytes.length));

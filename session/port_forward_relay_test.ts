@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import type { SynStreamFrame } from "../protocol/spdy/mod.ts";
 import type { ForwardedConnection } from "./port_forward_connection.ts";
 import { PortForwardRelay } from "./port_forward_relay.ts";
-import { Sender } from "./frame_sender.ts";
+import { FrameSender } from "./frame_sender.ts";
 
 /** A relay whose frames go nowhere. */
 function relay(): { relay: PortForwardRelay; reports: ForwardedConnection[]; discard: () => void } {
   const nowhere = { read: () => Promise.resolve(null), write: () => Promise.resolve(), close: () => {} };
-  const senders = { toClient: new Sender(nowhere), toUpstream: new Sender(nowhere) };
+  const senders = { toClient: new FrameSender(nowhere), toUpstream: new FrameSender(nowhere) };
   const reports: ForwardedConnection[] = [];
   const relay = new PortForwardRelay(senders, {
     tap: { push: () => {} },

@@ -3,7 +3,7 @@ import { type Frame, FrameDecoder, GOAWAY_STATUS } from "../protocol/spdy/mod.ts
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { type ForwardingOptions, PortForwardRelay } from "./port_forward_relay.ts";
-import { Sender } from "./frame_sender.ts";
+import { FrameSender } from "./frame_sender.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { CLIENT_CLOSED, CLIENT_VANISHED, type SessionEnd, SessionFailure } from "./stream_event.ts";
 
@@ -48,8 +48,8 @@ class PortForwardSplice implements Disposable {
   readonly #lifetime: Lifetime;
   readonly #fromClient = new FrameDecoder();
   readonly #fromUpstream = new FrameDecoder();
-  readonly #toClient: Sender;
-  readonly #toUpstream: Sender;
+  readonly #toClient: FrameSender;
+  readonly #toUpstream: FrameSender;
   readonly #relay: PortForwardRelay;
   readonly #clientPings: SpdyPings;
   readonly #upstreamPings: SpdyPings;
@@ -59,8 +59,8 @@ class PortForwardSplice implements Disposable {
     this.#client = new GuardedConnection(client, "client");
     this.#upstream = new GuardedConnection(upstream, "upstream");
     this.#lingerMs = options.limits.lingerMs;
-    this.#toClient = new Sender(this.#client);
-    this.#toUpstream = new Sender(this.#upstream);
+    this.#toClient = new FrameSender(this.#client);
+    this.#toUpstream = new FrameSender(this.#upstream);
     this.#clientPings = new SpdyPings(this.#client, "server");
     this.#upstreamPings = new SpdyPings(this.#upstream, "client");
     const pings = { client: this.#clientPings, upstream: this.#upstreamPings };

@@ -15,7 +15,7 @@ import {
 import type { ByteConnection } from "./byte_connection.ts";
 import { GuardedTap } from "./guarded_tap.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
-import { Sender } from "./frame_sender.ts";
+import { FrameSender } from "./frame_sender.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
@@ -94,8 +94,8 @@ class SpdySplice implements Disposable {
   readonly #lifetime: Lifetime;
   readonly #fromClient = new FrameDecoder();
   readonly #fromUpstream = new FrameDecoder();
-  readonly #toClient: Sender;
-  readonly #toUpstream: Sender;
+  readonly #toClient: FrameSender;
+  readonly #toUpstream: FrameSender;
   readonly #clientPings: SpdyPings;
   readonly #upstreamPings: SpdyPings;
   readonly #streams = new Map<number, SplicedStream>();
@@ -115,8 +115,8 @@ class SpdySplice implements Disposable {
     this.#options = options;
     this.#tap = new GuardedTap(options.tap);
     this.#status = new StatusCollector(options.protocol, options.purpose);
-    this.#toClient = new Sender(this.#client);
-    this.#toUpstream = new Sender(this.#upstream);
+    this.#toClient = new FrameSender(this.#client);
+    this.#toUpstream = new FrameSender(this.#upstream);
     this.#clientPings = new SpdyPings(this.#client, "server");
     this.#upstreamPings = new SpdyPings(this.#upstream, "client");
     const pings = { client: this.#clientPings, upstream: this.#upstreamPings };
@@ -443,7 +443,7 @@ function isUse({ type }: Frame): boolean {
 }
 
 /** Passes a DATA frame on, or its piece as a frame of its own: a connection cut later never leaves a frame open. */
-function forward(frame: DataFrame, out: Sender): void {
+function forward(frame: DataFrame, out: FrameSender): void {
   if (frame.raw !== undefined) return out.add(frame.raw);
   out.add(dataHeader(frame.id, frame.bytes.length, frame.fin));
   out.add(frame.bytes);
