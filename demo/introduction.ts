@@ -23,6 +23,14 @@ export function introduction({ server, kubeconfig, auditLog, hasKubectl }: Intro
     `  ${kubectl} --context root  exec privileged -- id    # a cluster-admin may`,
     `  ${kubectl} --context bob   exec shell -- id         # may only read`,
     "",
+    `  ${kubectl} --context alice cp README.md shell:read.me`,
+    `  ${kubectl} --context alice attach -it tty              # a shell that runs already`,
+    `  ${kubectl} --context alice port-forward svc/web 8080:80    # then: curl localhost:8080`,
+    `  ${kubectl} --context alice attach web                  # who asks for pages`,
+    `  ${kubectl} --context alice debug -it shell --image=busybox --target=shell --profile=general`,
+    `  ${kubectl} --context alice debug privileged --image=busybox --target=privileged    # refused`,
+    `  ${kubectl} --context alice run -it --rm tmp --image=busybox --restart=Never`,
+    "",
     `Everything is written down in ${auditLog}:`,
     "",
     `  tail -f ${quote(auditLog)}`,
@@ -34,7 +42,10 @@ export function introduction({ server, kubeconfig, auditLog, hasKubectl }: Intro
       "",
     );
   }
-  lines.push("Commands run on this machine, as you, in a folder of their own each. Ctrl-C ends everything.");
+  lines.push(
+    "Whatever its image is called, a container's commands run on this machine, as you, in a folder of its own.",
+    "Ctrl-C ends everything.",
+  );
   return lines.join("\n");
 }
 

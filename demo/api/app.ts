@@ -1,5 +1,4 @@
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { ZodError } from "zod";
 import { Refusal, toStatus } from "../../kube/status.ts";
 import type { ClusterState, Requester } from "../manifest.ts";
@@ -21,9 +20,6 @@ import { StatusError } from "./status_error.ts";
 interface Env {
   Variables: { user: Requester };
 }
-
-/** Reviews and pods are small; a larger body is refused, in bytes. */
-const MAX_BODY_BYTES = 1 << 20;
 
 /** What the API serves, beside the state of its cluster. */
 export interface ApiOptions {
@@ -63,13 +59,6 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
     c.set("user", user);
     await next();
   });
-  app.use(bodyLimit({
-    maxSize: MAX_BODY_BYTES,
-    onError: () => {
-      throw new Refusal("RequestEntityTooLarge", `the request is larger than ${MAX_BODY_BYTES} bytes`);
-    },
-  }));
-
   for (const [path, document] of Object.entries(DISCOVERY)) app.get(path, () => Response.json(document));
   for (const path of ["/healthz", "/livez", "/readyz"]) app.get(path, (c) => c.text("ok"));
 

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { V1EphemeralContainer, V1Pod } from "@kubernetes/client-node";
 import { z } from "zod";
 import { Refusal } from "../../kube/status.ts";
+import { readJson } from "./body.ts";
 import { createPod } from "../manifest.ts";
 import { now } from "../pod_status.ts";
 import type { PodStore, ServedPod } from "../pod_store.ts";
@@ -93,9 +94,8 @@ export async function deleteOne(
   pod: ServedPod,
   { pods, query }: WriteContext,
 ): Promise<Response> {
-  const text = await request.text();
   const options = z.looseObject({ gracePeriodSeconds: z.int().optional() }).parse(
-    text === "" ? {} : parse(text),
+    await readJson(request) ?? {},
   );
   const graceSeconds = options.gracePeriodSeconds ?? Number(query.get("gracePeriodSeconds") ?? 30);
   const metadata = { ...pod.metadata, deletionTimestamp: now(), deletionGracePeriodSeconds: graceSeconds };
@@ -199,19 +199,6 @@ function isTrial(query: URLSearchParams): boolean {
     );
   }
   return asked.length > 0;
-}
-
-async function readJson(request: Request): Promise<unknown> {
-  return parse(await request.text());
-}
-
-function parse(text: string): unknown {
-  try {
-    const value: unknown = JSON.parse(text);
-    return value;
-  } catch (cause) {
-    throw new Refusal("BadRequest", "the body of the request is no JSON", { cause });
-  }
 }
 
 /** Five characters that spell no word. */

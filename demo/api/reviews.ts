@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Refusal } from "../../kube/status.ts";
 import type { ClusterState, Requester } from "../manifest.ts";
 import { evaluate, type Request as AccessRequest, rulesFor } from "../rbac/evaluate.ts";
+import { readBytes, readJson } from "./body.ts";
 import { child, type Message, readEnvelope, textOf } from "./protobuf.ts";
 
 /** The audience of every token here: the API server. */
@@ -101,11 +102,12 @@ async function readSpec(request: Request, readProtobuf?: (spec: Message) => unkn
   }
   try {
     if (isProtobuf) {
-      const review = readEnvelope(new Uint8Array(await request.arrayBuffer()));
+      const review = readEnvelope(await readBytes(request));
       return readProtobuf?.(child(review, 2) ?? new Map());
     }
-    return z.object({ spec: z.unknown() }).parse(await request.json()).spec ?? {};
+    return z.object({ spec: z.unknown() }).parse(await readJson(request)).spec ?? {};
   } catch (cause) {
+    if (cause instanceof Refusal) throw cause;
     throw new Refusal("BadRequest", "the object provided is unrecognized", { cause });
   }
 }

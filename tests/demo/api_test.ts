@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { createApi } from "../../demo/api/app.ts";
 import { ContainerLog } from "../../demo/kubelet/container_log.ts";
 import { createUsers, GATEWAY_USER, readCluster, tokenOf } from "../../demo/manifest.ts";
+import type { ServedPod } from "../../demo/pod_store.ts";
 
 const MANIFEST = new URL("../../demo/cluster.yaml", import.meta.url);
 const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -264,6 +265,213 @@ test("a watch that wants the initial events is told where they end", async () =>
     "k8s.io/initial-events-end": "true",
   }]);
 });
+
+test("services and deployments lead to the pod web", async () => {
+  const service = await json({ path: "/api/v1/namespaces/default/services/web" });
+  const deployment = await json({ path: "/apis/apps/v1/namespaces/default/deployments/web" });
+  assert.deepEqual([service.kind, service.spec.selector], ["Service", { app: "web" }]);
+  assert.deepEqual([deployment.kind, deployment.spec.selector.matchLabels], ["Deployment", { app: "web" }]);
+});
+
+test("every answer has an audit ID: the request's own, or a new one", async () => {
+  const own = await ask({ path: "/api", headers: { "Audit-Id": "0b0c" } });
+  assert.equal(own.headers.get("Audit-Id"), "0b0c");
+  for (const what of [{ path: "/api" }, { path: "/metrics" }, { path: "/api", user: "" }]) {
+    assert.match((await ask(what)).headers.get("Audit-Id") ?? "", /^[0-9a-f-]{36}$/);
+  }
+});
+
+const PODS = "/api/v1/namespaces/default/pods";
+const STRATEGIC = { "Content-Type": "application/strategic-merge-patch+json" };
+
+/** Creates a pod, and deletes it after. */
+async function withPod(name: string, fn: (pod: ServedPod) => Promise<void>): Promise<void> {
+  const body = JSON.stringify({
+    ...{ apiVersion: "v1", kind: "Pod", metadata: { name } },
+    spec: { containers: [{ name: "main", image: "busybox" }] },
+  });
+  const created = await ask({ method: "POST", path: PODS, body });
+  assert.equal(created.status, 201);
+  try {
+    await fn(await created.json());
+  } finally {
+    await ask({ method: "DELETE", path: `${PODS}/${name}?gracePeriodSeconds=0` });
+  }
+}
+
+function patch(name: string, body: object, query = "", headers = STRATEGIC): Ask {
+  return {
+    method: "PATCH",
+    path: `${PODS}/${name}/ephemeralcontainers${query}`,
+    headers,
+    body: JSON.stringify(body),
+  };
+}
+
+const debugging = (...ephemeralContainers: object[]) => ({ spec: { ephemeralContainers } });
+
+test("a pod that is created has what it takes to be started, and a name of its own where it asks for one", async () => {
+  await withPod("made", ({ metadata, spec, status }) => {
+    assert.match(metadata.uid, /^[0-9a-f-]{36}$/);
+    assert.deepEqual([spec?.nodeName, spec?.restartPolicy], ["demo-node", "Always"]);
+    assert.equal(status?.phase, "Pending");
+    assert.deepEqual(status?.containerStatuses?.[0]?.state, { waiting: { reason: "ContainerCreating" } });
+    return Promise.resolve();
+  });
+  const spec = { containers: [{ name: "main", image: "busybox" }] };
+  const body = JSON.stringify({ kind: "Pod", metadata: { generateName: "made-" }, spec });
+  const trial = await json({ method: "POST", path: `${PODS}?dryRun=All`, body });
+  assert.match(trial.metadata.name, /^made-[a-z0-9]{5}$/);
+  assert.equal((await ask({ path: `${PODS}/${trial.metadata.name}` })).status, 404);
+});
+
+test("a pod that is to be deleted waits for its kubelet, or goes at once", async () => {
+  await withPod("made", async () => {
+    const { metadata } = await json({ method: "DELETE", path: `${PODS}/made` });
+    assert.ok(metadata.deletionTimestamp);
+    const headers = { Accept: TABLE };
+    const { rows } = await json({ path: `${PODS}/made`, headers });
+    assert.equal(rows[0].cells[2], "Terminating");
+    await ask({ method: "DELETE", path: `${PODS}/made`, body: '{"gracePeriodSeconds":0}' });
+    assert.equal((await ask({ path: `${PODS}/made` })).status, 404);
+  });
+});
+
+test("a watch that goes on from a list is told what has changed since, and what changes then", async () => {
+  const { metadata } = await json({ path: PODS });
+  let changes: ReadableStreamDefaultReader<string> | undefined;
+  const next = async () => JSON.parse((await changes!.read()).value!);
+  await withPod("made", async () => {
+    const query = `watch=1&fieldSelector=metadata.name%3Dmade&resourceVersion=${metadata.resourceVersion}`;
+    const answer = await ask({ path: `${PODS}?${query}` });
+    changes = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await next()).type, "ADDED");
+    await withPod("other", async () => {});
+    await ask(patch("made", debugging({ name: "debugger", image: "busybox" })));
+    const { type, object } = await next();
+    assert.deepEqual([type, object.spec.ephemeralContainers[0].name], ["MODIFIED", "debugger"]);
+  });
+  assert.equal((await next()).type, "DELETED");
+  await changes!.cancel();
+});
+
+test("ephemeral containers are added one by one, as kubectl debug sends them, and tried without effect", async () => {
+  await withPod("made", async () => {
+    const first = await json(patch("made", debugging({ name: "one", image: "busybox" })));
+    const trial = await json(patch("made", debugging({ name: "two", image: "busybox" }), "?dryRun=All"));
+    assert.equal(trial.spec.ephemeralContainers.length, 2);
+    assert.equal(trial.metadata.resourceVersion, first.metadata.resourceVersion);
+    const now = await json({ path: `${PODS}/made` });
+    assert.deepEqual(now.spec.ephemeralContainers, [{ name: "one", image: "busybox" }]);
+    const whole = {
+      ...now,
+      ...debugging(...now.spec.ephemeralContainers, { name: "three", image: "busybox" }),
+    };
+    const put = await json({
+      ...{ method: "PUT", path: `${PODS}/made/ephemeralcontainers` },
+      body: JSON.stringify(whole),
+    });
+    assert.deepEqual(put.spec.ephemeralContainers.map(({ name }: { name: string }) => name), [
+      "one",
+      "three",
+    ]);
+    assert.equal(put.spec.containers.length, 1);
+  });
+});
+
+const one = { name: "one", image: "busybox" };
+const UNWRITTEN: { name: string; what: (pod: ServedPod) => Ask; code: number; message: RegExp }[] = [
+  {
+    name: "at another version than it is",
+    what: () => patch("made", { metadata: { resourceVersion: "1" }, ...debugging(one) }),
+    code: 409,
+    message: /^Operation cannot be fulfilled on pods "made": the object has been modified; please apply/,
+  },
+  {
+    name: "with a target that is not there",
+    what: () => patch("made", debugging({ ...one, targetContainerName: "zz" })),
+    code: 422,
+    message: /^Pod "made" is invalid: spec\.ephemeralContainers\[1\]\.targetContainerName: Not found: "zz"$/,
+  },
+  {
+    name: "with the name of another container",
+    what: () => patch("made", debugging({ ...one, name: "main" })),
+    code: 422,
+    message: /^Pod "made" is invalid: spec\.ephemeralContainers\[1\]\.name: Duplicate value: "main"$/,
+  },
+  {
+    name: "by a patch that is no merge",
+    what: () => patch("made", [], "", { "Content-Type": "application/json-patch+json" }),
+    code: 415,
+    message: /^415: Unsupported Media Type$/,
+  },
+  {
+    name: "by who may not",
+    what: () => ({ ...patch("made", debugging(one)), user: "bob" }),
+    code: 403,
+    message: /User "bob" cannot patch resource "pods\/ephemeralcontainers"/,
+  },
+  {
+    name: "of a pod that is not there",
+    what: () => patch("nosuch", debugging(one)),
+    code: 404,
+    message: /^pods "nosuch" not found$/,
+  },
+  {
+    name: "that changes what was added before",
+    what: () => patch("made", debugging({ ...one, name: "there", image: "other" })),
+    code: 422,
+    message: /Forbidden: existing ephemeral containers "there" may not be changed/,
+  },
+  {
+    name: "of a pod's name",
+    what: ({ spec }) => {
+      return {
+        method: "POST",
+        path: PODS,
+        body: JSON.stringify({ kind: "Pod", metadata: { name: "made" }, spec }),
+      };
+    },
+    code: 409,
+    message: /^pods "made" already exists$/,
+  },
+  {
+    name: "of a pod whose name leads out of its folder",
+    what: ({ spec }) => {
+      const metadata = { name: "../made" };
+      return { method: "POST", path: PODS, body: JSON.stringify({ kind: "Pod", metadata, spec }) };
+    },
+    code: 422,
+    message: /^Pod "\.\.\/made" is invalid: metadata\.name: Invalid value/,
+  },
+  {
+    name: "of a container whose name leads out of its folder",
+    what: () => patch("made", debugging({ ...one, name: "../../x" })),
+    code: 422,
+    message: /spec\.ephemeralContainers\[1\]\.name: Invalid value/,
+  },
+  {
+    name: "of a pod without containers",
+    what: () => {
+      const body = JSON.stringify({ kind: "Pod", metadata: { name: "x" }, spec: {} });
+      return { method: "POST", path: PODS, body };
+    },
+    code: 422,
+    message: /spec\.containers: Required value$/,
+  },
+];
+for (const { name, what, code, message } of UNWRITTEN) {
+  test(`the API refuses a write ${name}, and writes nothing`, async () => {
+    await withPod("made", async () => {
+      const before = await json(patch("made", debugging({ name: "there", image: "busybox" })));
+      const answer = await ask(what(before));
+      const status = await answer.json();
+      assert.match(status.message, message);
+      assert.deepEqual([answer.status, status.code, status.kind], [code, code, "Status"]);
+      assert.deepEqual(await json({ path: `${PODS}/made` }), before);
+    });
+  });
+}
 
 test("a followed log goes on where it was", async () => {
   log.append("one");

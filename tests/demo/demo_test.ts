@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Demo, type WrittenEvent } from "../support/demo.ts";
+import { SpdyMux } from "../support/spdy_mux.ts";
 import { type SeenFrame, SpdyPeer } from "../support/spdy_peer.ts";
 import { upgrade } from "../support/websocket_client.ts";
 
@@ -60,6 +61,74 @@ async function runSpdy(demo: Demo, user: string, pod: string, command: string[],
 const isEnd = (user: string, protocol: string) => ({ annotations, user: { username } }: WrittenEvent) =>
   annotations["postern.dev/event"] === "end" && username === user &&
   annotations["postern.dev/protocol"]?.startsWith(protocol) === true;
+
+const isAttach = (protocol: string) => ({ annotations, objectRef }: WrittenEvent) =>
+  annotations["postern.dev/event"] === "end" && objectRef?.subresource === "attach" &&
+  annotations["postern.dev/protocol"]?.startsWith(protocol) === true;
+
+/** All frames up to GOAWAY. */
+async function restOf(peer: SpdyPeer): Promise<SeenFrame[]> {
+  const frames: SeenFrame[] = [];
+  for (let frame = await peer.next(); frame !== null && frame.type !== "goaway"; frame = await peer.next()) {
+    frames.push(frame);
+  }
+  return frames;
+}
+
+const PODS = "/api/v1/namespaces/default/pods";
+const FORWARD = `${PODS}/web/portforward`;
+const GET = (path: string) => `GET ${path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n`;
+
+function openForward(mux: SpdyMux, port: number, requestid: string) {
+  const headers = { port: String(port), requestid };
+  const error = mux.open({ ...headers, streamtype: "error" }, { fin: true });
+  return { error, data: mux.open({ ...headers, streamtype: "data" }) };
+}
+
+/** Asks the pod `web` for a page. @returns the answer, as it came */
+async function forwardSpdy(demo: Demo, user: string, path: string): Promise<string> {
+  const { head, connection } = await demo.upgrade(user, FORWARD, ["portforward.k8s.io"]);
+  assert.equal(head.status, 101);
+  const mux = new SpdyMux(connection);
+  const { data } = openForward(mux, 8080, "0");
+  await data.write(GET(path));
+  const text = await data.text();
+  await mux.close();
+  return text;
+}
+
+/** The same over channels. */
+async function forwardChannels(demo: Demo, user: string, path: string): Promise<string> {
+  const conn = await demo.connect();
+  const { client } = await upgrade(conn, {
+    path: `${FORWARD}?ports=8080`,
+    host: `127.0.0.1:${demo.port}`,
+    headers: [["Authorization", `Bearer ${demo.token(user)}`]],
+    protocols: [V4],
+  });
+  assert.ok(client);
+  await client.sendChannel(0, GET(path));
+  const { channels } = await client.receiveAll();
+  conn.close();
+  const [data, error] = [channels.get(0)!, channels.get(1)!];
+  assert.deepEqual([data.subarray(0, 2), error].map((bytes) => [...bytes]), [[144, 31], [144, 31]]); // 8080
+  return Buffer.from(data.subarray(2)).toString();
+}
+
+/** Adds an ephemeral container, as kubectl debug does. */
+async function debug(demo: Demo, user: string, pod: string, container: object) {
+  const body = JSON.stringify({ spec: { ephemeralContainers: [{ image: "busybox", ...container }] } });
+  const headers = { "Content-Type": "application/strategic-merge-patch+json" };
+  return await demo.request(user, "PATCH", `${PODS}/${pod}/ephemeralcontainers`, headers, body);
+}
+
+async function eventually(isSo: () => Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    if (await isSo()) return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  assert.fail("it did not come about");
+}
 
 Deno.test({
   name: "the demo",
@@ -153,6 +222,139 @@ Deno.test({
     });
 
     await t.step(
+      "attach over SPDY: a terminal is written to and read, and its end is written down",
+      async () => {
+        const path = "/api/v1/namespaces/default/pods/tty/attach?stdin=true&stdout=true&tty=true";
+        const { head, body, connection } = await demo.upgrade("root", path, [V4]);
+        assert.equal(head.status, 101, body);
+        const peer = new SpdyPeer(connection);
+        await peer.open("error", "stdin", "stdout", "resize");
+        await peer.data(7, '{"Width":101,"Height":42}');
+        await peer.take(4);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await peer.data(3, "echo it is $((40 + 2)); stty size\n");
+        let seen = "";
+        while (!/it is 42\r\n42 101/.test(seen)) {
+          const frame = await peer.next();
+          assert.ok(frame !== null, seen);
+          if (frame.type === "data" && frame.id === 5) seen += frame.text;
+        }
+        await peer.data(3, "", true); // detaches
+        const last = (await restOf(peer)).flatMap((frame) =>
+          frame.type === "data" && frame.id === 1 ? [frame.text] : []
+        );
+        connection.close();
+        assert.equal(last.join(""), '{"metadata":{},"status":"Success"}');
+        const [decision] = await demo.eventsOf(isAttach("SPDY"));
+        assert.equal(decision?.annotations["authorization.k8s.io/decision"], "allow");
+      },
+    );
+
+    await t.step("attach over WebSocket v5: what a container prints from now on", async () => {
+      const conn = await demo.connect();
+      const { client } = await upgrade(conn, {
+        path: "/api/v1/namespaces/default/pods/web/attach?container=web&stdout=true&stderr=true",
+        host: `127.0.0.1:${demo.port}`,
+        headers: [["Authorization", `Bearer ${demo.token("alice")}`]],
+        protocols: [V5],
+      });
+      assert.ok(client);
+      const looking = client.receiveAll();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await forwardSpdy(demo, "alice", "/looked-at");
+      await client.sendClose();
+      const { channels } = await looking;
+      conn.close();
+      assert.equal(Buffer.from(channels.get(1) ?? []).toString(), "GET /looked-at\n");
+    });
+
+    for (const [name, forward] of [["SPDY", forwardSpdy], ["WebSocket channels", forwardChannels]] as const) {
+      await t.step(
+        `port-forward over ${name}: the pod's page is read, and each connection is written down`,
+        async () => {
+          assert.match(
+            await forward(demo, "alice", "/"),
+            /^HTTP\/1\.1 200 OK\r\n[^]*hello from the pod web\n$/,
+          );
+          const events = await demo.eventsOf(({ annotations }) =>
+            annotations["postern.dev/event"] === "connection"
+          );
+          const { annotations } = events.find(({ annotations }) =>
+            annotations["postern.dev/event"] === "connection"
+          )!;
+          assert.equal(annotations["postern.dev/port"], "8080");
+        },
+      );
+    }
+
+    await t.step("port-forward to a port on which nobody listens fails that connection alone", async () => {
+      const { connection } = await demo.upgrade("alice", FORWARD, ["portforward.k8s.io"]);
+      const mux = new SpdyMux(connection);
+      const [refused, served] = [openForward(mux, 9999, "0"), openForward(mux, 8080, "1")];
+      assert.match(await refused.error.text(), /error forwarding port 9999 to pod .*connection refused/);
+      await served.data.write(GET("/"));
+      assert.match(await served.data.text(), /hello from the pod web/);
+      await mux.close();
+    });
+
+    const LEGACY = [
+      "/api/v1/nodes/demo-node/proxy/exec/default/shell/shell?command=echo&command=in&output=1",
+      "/proxy/nodes/demo-node/exec/default/shell/shell?command=echo&command=in&output=1",
+      "/api/v1/proxy/minions/demo-node/exec/default/shell/shell?command=echo&command=in&output=1",
+    ];
+    for (const path of LEGACY) {
+      await t.step(`exec by the path ${path.split("?")[0]}`, async () => {
+        const { head, body, connection } = await demo.upgrade("root", path, [V4]);
+        assert.equal(head.status, 101, body);
+        const peer = new SpdyPeer(connection);
+        await peer.open("error", "stdout");
+        const output = (await restOf(peer)).flatMap((frame) =>
+          frame.type === "data" && frame.id === 3 ? [frame.text] : []
+        );
+        connection.close();
+        assert.equal(output.join(""), "in\n");
+      });
+    }
+
+    await t.step("debug: an ephemeral container is added, runs, and may be opened", async () => {
+      const added = await debug(demo, "alice", "shell", { name: "debugger", stdin: true });
+      assert.equal(added.status, 200, added.body);
+      await eventually(async () => {
+        const { status } = JSON.parse((await demo.request("alice", "GET", `${PODS}/shell`)).body);
+        return status.ephemeralContainerStatuses?.[0]?.state.running !== undefined;
+      });
+      const { connection } = await demo.upgrade(
+        "alice",
+        execPath("shell", "stdout=1&container=debugger", ["pwd"]),
+        [V4],
+      );
+      const peer = new SpdyPeer(connection);
+      await peer.open("error", "stdout");
+      const output = (await restOf(peer)).flatMap((frame) =>
+        frame.type === "data" && frame.id === 3 ? [frame.text] : []
+      );
+      connection.close();
+      assert.match(output.join(""), /\/debugger\n$/);
+    });
+
+    const GUARDED = [
+      { name: "a privileged one", pod: "shell", more: { securityContext: { privileged: true } } },
+      {
+        name: "one that targets a privileged one",
+        pod: "privileged",
+        more: { targetContainerName: "privileged" },
+      },
+    ];
+    for (const { name, pod, more } of GUARDED) {
+      await t.step(`debug: alice may not add ${name}, root may`, async () => {
+        const refused = await debug(demo, "alice", pod, { name: "guarded", ...more });
+        assert.equal(refused.status, 403);
+        assert.match(JSON.parse(refused.body).message, /only cluster-admins may add it/);
+        assert.equal((await debug(demo, "root", pod, { name: "guarded", ...more })).status, 200);
+      });
+    }
+
+    await t.step(
       "alice is refused on a privileged container, and told why; the refusal is written down",
       async () => {
         const { answer } = await runWebSocket(demo, "alice", "privileged", ["id"]);
@@ -218,18 +420,32 @@ Deno.test({
         says: "escaped separator",
       },
       {
-        name: "attach, which is not served yet",
-        user: "root",
-        path: "/api/v1/namespaces/default/pods/shell/attach?stdout=1",
-        status: 501,
-        says: "attach is not served",
+        name: "attach to a privileged container",
+        user: "alice",
+        path: "/api/v1/namespaces/default/pods/privileged/attach?stdout=1",
+        status: 403,
+        says: "only cluster-admins may open it",
       },
       {
-        name: "a node's proxy",
+        name: "a node's proxy, without a stream",
         user: "root",
         path: "/api/v1/nodes/demo-node/proxy/exec/default/shell/shell?command=id",
-        status: 501,
-        says: "proxy is not served",
+        status: 400,
+        says: "you must specify at least 1 of stdin, stdout, stderr",
+      },
+      {
+        name: "another node's proxy",
+        user: "root",
+        path: "/api/v1/nodes/other-node/proxy/exec/default/shell/shell?command=id&output=1",
+        status: 404,
+        says: "other-node",
+      },
+      {
+        name: "a port-forward to a privileged pod by bob, who may not forward ports at all",
+        user: "bob",
+        path: "/api/v1/namespaces/default/pods/privileged/portforward",
+        status: 403,
+        says: 'cannot create resource \\"pods/portforward\\"',
       },
       {
         name: "an upgrade of any other path",

@@ -12,6 +12,7 @@ const DEMO = fileURLToPath(new URL("../../demo/demo.ts", import.meta.url));
 export interface WrittenEvent {
   auditID: string;
   stage: string;
+  objectRef?: { subresource?: string };
   user: { username?: string };
   impersonatedUser?: { username?: string };
   responseStatus?: { code: number; message?: string };
@@ -67,12 +68,14 @@ export class Demo implements AsyncDisposable {
     method: string,
     path: string,
     headers: Record<string, string> = {},
+    body?: string,
   ): Promise<Answer> {
     using client = Deno.createHttpClient({ caCerts: [this.ca] });
     const answer = await fetch(`https://127.0.0.1:${this.port}${path}`, {
       method,
       headers: { Authorization: `Bearer ${this.token(user)}`, ...headers },
       client,
+      ...(body !== undefined && { body }),
     });
     return { status: answer.status, headers: answer.headers, body: await answer.text() };
   }
