@@ -110,11 +110,15 @@ function newToken(): string {
 
 /** A pod with what API server and scheduler add to it; nothing of it has begun. */
 export function createPod(pod: V1Pod, podIP: string, createdAt: string): ServedPod {
-  const { name = "", namespace = "default" } = pod.metadata ?? {};
+  const { name = "", namespace = "default", labels, annotations } = pod.metadata ?? {};
   const created = {
     apiVersion: "v1",
     kind: "Pod",
-    metadata: { ...pod.metadata, name, namespace, uid: randomUUID(), creationTimestamp: createdAt },
+    metadata: {
+      ...{ name, namespace, uid: randomUUID(), creationTimestamp: createdAt },
+      ...(labels && { labels }),
+      ...(annotations && { annotations }),
+    },
     spec: {
       restartPolicy: "Always",
       serviceAccountName: "default",

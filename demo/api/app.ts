@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { ZodError } from "zod";
 import { Refusal, toStatus } from "../../kube/status.ts";
 import type { ClusterState, Requester } from "../manifest.ts";
@@ -59,6 +59,7 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
     c.set("user", user);
     await next();
   });
+
   for (const [path, document] of Object.entries(DISCOVERY)) app.get(path, () => Response.json(document));
   for (const path of ["/healthz", "/livez", "/readyz"]) app.get(path, (c) => c.text("ok"));
 
@@ -89,18 +90,18 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
     if (pod === undefined) throw notFound("pods", name);
     return pod;
   };
-  const writing = (request: Request, namespace: string) => {
-    return { pods, namespace, query: new URL(request.url).searchParams };
-  };
   const base = "/api/v1/namespaces/:namespace/pods";
-  app.post(base, (c) => createOne(c.req.raw, writing(c.req.raw, c.req.param("namespace"))));
-  app.delete(`${base}/:name`, (c) => {
-    return deleteOne(c.req.raw, podOf(c.req.param()), writing(c.req.raw, c.req.param("namespace")));
+  app.post(base, (c) => {
+    const { namespace } = c.req.param();
+    if (!state.namespaces.includes(namespace)) throw notFound("namespaces", namespace);
+    return createOne(c.req.raw, pods, namespace);
   });
-  app.on(["PATCH", "PUT"], `${base}/:name/ephemeralcontainers`, (c) => {
-    const { namespace, name } = c.req.param() as Record<"namespace" | "name", string>;
-    return writeEphemeral(c.req.raw, podOf({ namespace, name }), writing(c.req.raw, namespace));
-  });
+  app.delete(`${base}/:name`, (c) => deleteOne(c.req.raw, pods, () => podOf(c.req.param())));
+  const debug = (c: Context<Env, `${typeof base}/:name/ephemeralcontainers`>) => {
+    return writeEphemeral(c.req.raw, pods, () => podOf(c.req.param()));
+  };
+  app.patch(`${base}/:name/ephemeralcontainers`, debug);
+  app.put(`${base}/:name/ephemeralcontainers`, debug);
   app.get(`${base}/:name/log`, (c) => {
     return answerLog(podOf(c.req.param()), new URL(c.req.url).searchParams, findLog, ended);
   });

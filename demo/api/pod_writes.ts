@@ -45,17 +45,14 @@ const DEBUGGED = z.looseObject({
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const DNS_SUBDOMAIN = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-/** Where a write may be tried without its effect. */
-interface WriteContext {
-  pods: PodStore;
-  namespace: string;
-  query: URLSearchParams;
-}
+/** Finds the pod that is written, as it is once the body has come. @throws {Refusal} NotFound */
+type FindPod = () => ServedPod;
 
 /** Creates a pod, as `kubectl run` asks for it. The kubelet starts it. @throws {Refusal | StatusError} */
 export async function createOne(
   request: Request,
-  { pods, namespace, query }: WriteContext,
+  pods: PodStore,
+  namespace: string,
 ): Promise<Response> {
   const given = POD.parse(await readJson(request));
   const { generateName } = given.metadata;
@@ -85,22 +82,24 @@ export async function createOne(
     `10.244.0.${2 + pods.version % 250}`,
     now(),
   );
-  return Response.json(isTrial(query) ? pod : pods.put(pod), { status: 201 });
+  return Response.json(isTrial(request) ? pod : pods.put(pod), { status: 201 });
 }
 
 /** Deletes a pod: at once, or as soon as the kubelet has ended it. */
 export async function deleteOne(
   request: Request,
-  pod: ServedPod,
-  { pods, query }: WriteContext,
+  pods: PodStore,
+  findPod: FindPod,
 ): Promise<Response> {
   const options = z.looseObject({ gracePeriodSeconds: z.int().optional() }).parse(
     await readJson(request) ?? {},
   );
-  const graceSeconds = options.gracePeriodSeconds ?? Number(query.get("gracePeriodSeconds") ?? 30);
+  const pod = findPod();
+  const asked = new URL(request.url).searchParams.get("gracePeriodSeconds");
+  const graceSeconds = options.gracePeriodSeconds ?? Number(asked ?? 30);
   const metadata = { ...pod.metadata, deletionTimestamp: now(), deletionGracePeriodSeconds: graceSeconds };
   const deleted = { ...pod, metadata } as unknown as ServedPod; // its times are text
-  if (isTrial(query)) return Response.json(deleted);
+  if (isTrial(request)) return Response.json(deleted);
   if (graceSeconds === 0) pods.remove(pod);
   else if (pod.metadata.deletionTimestamp === undefined) return Response.json(pods.put(deleted));
   return Response.json(deleted);
@@ -113,8 +112,8 @@ export async function deleteOne(
  */
 export async function writeEphemeral(
   request: Request,
-  pod: ServedPod,
-  { pods, query }: WriteContext,
+  pods: PodStore,
+  findPod: FindPod,
 ): Promise<Response> {
   const mediaType = (request.headers.get("Content-Type") ?? "").split(";")[0]?.trim();
   const isPatch = request.method === "PATCH";
@@ -123,6 +122,7 @@ export async function writeEphemeral(
     throw new Refusal("UnsupportedMediaType", "415: Unsupported Media Type");
   }
   const { metadata, spec } = DEBUGGED.parse(await readJson(request));
+  const pod = findPod();
   const { name, resourceVersion } = pod.metadata;
   const asked = metadata?.resourceVersion || resourceVersion;
   if (asked !== resourceVersion) {
@@ -138,7 +138,7 @@ export async function writeEphemeral(
     ...pod,
     spec: { ...pod.spec, containers: pod.spec?.containers ?? [], ephemeralContainers: after },
   };
-  if (isTrial(query) || isDeepStrictEqual(before, after)) return Response.json(changed);
+  if (isTrial(request) || isDeepStrictEqual(before, after)) return Response.json(changed);
   return Response.json(pods.put(changed));
 }
 
@@ -190,8 +190,9 @@ function duplicate(field: string, name: string): FieldError {
   return { field, reason: "FieldValueDuplicate", message: `Duplicate value: ${JSON.stringify(name)}` };
 }
 
-function isTrial(query: URLSearchParams): boolean {
-  const asked = query.getAll("dryRun");
+/** Whether a write is to be tried, without its effect. @throws {Refusal} BadRequest */
+function isTrial({ url }: Request): boolean {
+  const asked = new URL(url).searchParams.getAll("dryRun");
   if (asked.some((value) => value !== "All")) {
     throw new Refusal(
       "BadRequest",

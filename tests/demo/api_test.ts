@@ -379,6 +379,41 @@ test("ephemeral containers are added one by one, as kubectl debug sends them, an
   });
 });
 
+test("a write whose body takes its time is one of the pod as it is by then", async () => {
+  await withPod("made", async () => {
+    const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+    const { path, headers } = patch("made", {});
+    const slow = app.request(
+      new Request(`https://api${path}`, {
+        method: "PATCH",
+        headers: { ...headers, Authorization: `Bearer ${tokenOf(users, "alice")}` },
+        body: readable,
+      }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await ask(patch("made", debugging({ name: "quick", image: "busybox" })));
+    const body = JSON.stringify(debugging({ name: "slow", image: "busybox" }));
+    await new Response(body).body!.pipeTo(writable);
+    const { spec } = await (await slow).json();
+    assert.deepEqual(spec.ephemeralContainers.map(({ name }: { name: string }) => name), ["quick", "slow"]);
+  });
+});
+
+test("a pod that is created brings no state of its own", async () => {
+  const metadata = {
+    name: "made",
+    uid: "mine",
+    deletionTimestamp: "2026-01-01T00:00:00Z",
+    finalizers: ["x"],
+  };
+  const spec = { containers: [{ name: "main", image: "busybox" }] };
+  const body = JSON.stringify({ kind: "Pod", metadata, spec, status: { phase: "Succeeded" } });
+  const made = await json({ method: "POST", path: `${PODS}?dryRun=All`, body });
+  assert.deepEqual(Object.keys(made.metadata).sort(), ["creationTimestamp", "name", "namespace", "uid"]);
+  assert.notEqual(made.metadata.uid, "mine");
+  assert.equal(made.status.phase, "Pending");
+});
+
 const one = { name: "one", image: "busybox" };
 const UNWRITTEN: { name: string; what: (pod: ServedPod) => Ask; code: number; message: RegExp }[] = [
   {
@@ -449,6 +484,15 @@ const UNWRITTEN: { name: string; what: (pod: ServedPod) => Ask; code: number; me
     what: () => patch("made", debugging({ ...one, name: "../../x" })),
     code: 422,
     message: /spec\.ephemeralContainers\[1\]\.name: Invalid value/,
+  },
+  {
+    name: "of a pod in a namespace that is not there",
+    what: ({ spec }) => {
+      const body = JSON.stringify({ kind: "Pod", metadata: { name: "x" }, spec });
+      return { user: "root", method: "POST", path: "/api/v1/namespaces/..%2f..%2fx/pods", body };
+    },
+    code: 404,
+    message: /^namespaces ".*" not found$/,
   },
   {
     name: "of a pod without containers",
