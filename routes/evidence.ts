@@ -9,7 +9,7 @@ export async function recordStrictly(gate: Pick<Gate, "journal">, event: AuditEv
   try {
     await gate.journal.append([event]);
   } catch (cause) {
-    throw new Refusal("ServiceUnavailable", "the audit log cannot be written, so no session is opened", {
+    throw new Refusal("ServiceUnavailable", "the audit log cannot be written, so nothing is opened", {
       cause,
       rule: "audit",
     });

@@ -2,8 +2,6 @@ import { Refusal } from "../kube/status.ts";
 import { answered, type Forward, forwardedHeaders } from "./forwarding.ts";
 import type { Journey } from "./journey.ts";
 
-export type { Forward };
-
 /** Subresources through which a container can be reached. None is ever passed through plainly. */
 const GUARDED_SUBRESOURCES: ReadonlySet<string> = new Set(["exec", "attach", "portforward", "proxy"]);
 

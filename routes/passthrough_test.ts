@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { HeaderLine, RequestContext } from "./handler.ts";
 import { Journey } from "./journey.ts";
-import { type Forward, passThrough, reachesContainer } from "./passthrough.ts";
+import type { Forward } from "./forwarding.ts";
+import { passThrough, reachesContainer } from "./passthrough.ts";
 import { readRequestTarget } from "./request_target.ts";
 
 const GUARDED = [
