@@ -1,0 +1,209 @@
+import type { Explanation } from "./matrix.ts";
+
+/** What is not there. */
+const NOTHING = /^$/;
+
+/** What a client is told whose frame a Go peer would fall silent at. */
+const NAMED_FRAME = {
+  "stream 1 error":
+    /^accepted; \{[^]*the client broke the protocol in its frame \d+: [^]*"code":500\}; ended$/,
+  end: /^closed with GOAWAY 1$/,
+};
+
+/** Every difference that is meant, with what the gateway shows instead. */
+export const EXPLANATIONS: readonly Explanation[] = [
+  {
+    rows: /\| exec: a privileged container, by alice \|/,
+    kind: "policy",
+    why: "Containers that are privileged are for cluster-admins: that is what the gateway is for.",
+    shows: { "exit code": /^1$/, stdout: NOTHING, stderr: /only cluster-admins/ },
+  },
+  {
+    rows:
+      /(client-go|Python kubernetes) \| exec: by (bob, who may not|alice, who may only create) \| WebSocket/,
+    kind: "policy",
+    why: "A session is asked about as `create` whatever its HTTP method, as by API servers from 1.35 on: " +
+      "a GET that opens a WebSocket must not get by with `get`, nor need it.",
+    shows: {
+      "exit code": /^[01]?$/,
+      stdout: /^(hello\n)?$/,
+      stderr: /^$|bob.* cannot create resource/,
+      error: /^$|bob.* cannot create resource/,
+    },
+  },
+  {
+    rows: /^E-10 \|/,
+    kind: "care",
+    why: "The Status lacks an empty `details`, which no client reads.",
+    shows: { answer: /^405 Method Not Allowed\n[^]*"reason":"MethodNotAllowed","code":405}$/ },
+  },
+  {
+    rows: /^E-10b \|/,
+    kind: "care",
+    why:
+      "The gateway answers for itself, as the API server does: 400 with a Status in place of the kubelet's 500 in plain text.",
+    shows: { answer: /^400 [^]*"message":"Upgrade request required"/ },
+  },
+  {
+    rows: /^E-15 \|/,
+    kind: "care",
+    why: "The kubelet writes its sentence twice, by mistake.",
+    shows: {
+      answer:
+        /^403 [^]*v4\.channel\.k8s\.io, v3[^]*\n\nunable to upgrade: unable to negotiate protocol: [^\n]*$/,
+    },
+  },
+  {
+    rows: /^E-24a \|/,
+    kind: "care",
+    why: "The gateway answers for itself: the same code, with a Status in place of plain text.",
+    shows: { answer: /^405 [^]*"reason":"MethodNotAllowed"/ },
+  },
+  {
+    rows: /exec that upgrades to foo/,
+    kind: "care",
+    why:
+      "The kubelet's answer goes on with all headers that reached it, the addresses of the proxies among them.",
+    shows: { answer: /^400 [^]*\n\nunable to upgrade: missing upgrade headers in request$/ },
+  },
+  {
+    rows: /exec with a key of 3 bytes/,
+    kind: "strict",
+    why: "A key is 16 bytes (RFC 6455, 4.2.1). No client sends another.",
+    shows: { answer: /^400 Bad Request\n\nmismatch challenge\/response$/ },
+  },
+  {
+    rows: /exec without a credential/,
+    kind: "policy",
+    why: "Nobody is let in without a credential, whatever the API server lets `system:anonymous` do.",
+    shows: { answer: /^401 [^]*www-authenticate: Bearer/ },
+  },
+  {
+    rows: /exec with a bad token|^E-28 \||^E-29 \|/,
+    kind: "care",
+    why: "A 401 says which credential is meant (RFC 9110, 11.6.1); the API server's does not.",
+    shows: {
+      answer:
+        /^401 Unauthorized\ncontent-type: application\/json\nwww-authenticate: Bearer realm="postern"\n[^]*"reason":"Unauthorized","code":401}$/,
+    },
+  },
+  {
+    rows:
+      /^E-(34a?|53) \||exec: (NOOP|a control frame of type 99|DATA on stream 0|RST_STREAM with status 0|WINDOW_UPDATE of 4 bytes) \|/,
+    kind: "hang",
+    why:
+      "A Go peer stops reading without a word, and its client is told of no failure: kubectl ends with 0. The gateway names " +
+      "the frame on the error stream, and says GOAWAY.",
+    shows: NAMED_FRAME,
+  },
+  {
+    rows: /^E-(38|39) \|/,
+    kind: "hang",
+    why:
+      "A Go peer stops reading and leaves the connection open for hours. The gateway names the frame, and ends it.",
+    shows: {
+      ...NAMED_FRAME,
+      "stream 3 stdin": /^$|^not answered; ; ended$/,
+      "stream 3 ?": /^$|^not answered; ; ended$/,
+      "stream 5 stdout": /^not answered; ; ended$/,
+    },
+  },
+  {
+    rows: /^E-56 \|/,
+    kind: "hang",
+    why:
+      "The kubelet never reads the late stream from its queue, and the connection stays as long as its client. The gateway ends " +
+      "it when the command has ended.",
+    shows: { "stream 9 stderr": /^not answered; ; ended$/, end: /^closed with GOAWAY$/ },
+  },
+  {
+    rows: /^E-57 \|/,
+    kind: "hang",
+    why:
+      "The kubelet gives up after 30 s without telling its client, whose pings keep the connection. The gateway says so, and ends it. " +
+      "(Here after 5 s, as `sessions.streamCreationTimeoutSeconds` says.)",
+    shows: {
+      "stream 1 error": /timed out waiting for the client's streams/,
+      "stream 3 stdin": /ended$/,
+      "stream 5 stdout": /ended$/,
+      end: /^closed with GOAWAY$/,
+    },
+  },
+  {
+    rows: /^E-6[12] \|/,
+    kind: "hang",
+    why:
+      "A size that cannot be read, or one that nobody reads, blocks the whole session in Go's server. Here it is dropped, and keys " +
+      "still arrive.",
+    shows: { "channel 1": /got typed/, "channel 3": /Success/, end: /^Close 1000$/ },
+  },
+  {
+    rows: /^E-65 \|/,
+    kind: "care",
+    why: "What the kubelet writes on a stream that it has reset is no stream's any more: it goes no further.",
+    shows: { "stream 1 error": /^accepted; ; reset 5$/, odd: NOTHING },
+  },
+  {
+    rows: /^E-78 \||^E-84 \||^E-85 \|/,
+    kind: "care",
+    why: "A client that broke the protocol is told how, before the Close.",
+    shows: {
+      "channel 3": /the client broke the protocol in its frame 1/,
+      end: /^Close 100[029]$/,
+      odd: NOTHING,
+    },
+  },
+  {
+    rows: /^E-114 \|/,
+    kind: "care",
+    why: "A client that broke the protocol is told how, on the error stream of each connection that it ends.",
+    shows: {
+      "stream 1 error of request 0": /the client broke the protocol: text message in a tunnel/,
+      "stream 3 data of request 0": /^accepted; ; reset 5$/,
+      end: /^Close 1002$/,
+    },
+  },
+  {
+    rows: /^E-83 \|/,
+    kind: "care",
+    why: "Fragments are one message (RFC 6455, 5.4): Go's server loses a byte of stdin for each.",
+    shows: { "channel 1": /got one.two/ },
+  },
+  {
+    rows: /exec: (a reserved bit|an unknown opcode|a ping of 126 bytes|a ping in fragments) \|/,
+    kind: "strict",
+    why:
+      "RFC 6455 (5.2, 5.5) has such frames fail the connection: what two readers could take differently is refused.",
+    shows: {
+      "channel 1": /^ready\n$/,
+      "channel 3": /the client broke the protocol in its frame 1/,
+      pongs: NOTHING,
+      end: /^Close 1002$/,
+    },
+  },
+  {
+    rows: /exec: HEADERS \|/,
+    kind: "hang",
+    why:
+      "HEADERS that nobody reads block their stream in a Go peer for good. They mean nothing here, and go no further.",
+    shows: {
+      "stream 1 error": /Success/,
+      "stream 3 stdin": /^accepted; ; reset 5$/,
+      "stream 5 stdout": /^accepted; behind\n; FIN$/,
+      "stream 7 stderr": /^accepted; end\n; FIN$/,
+      end: /^closed with GOAWAY$/,
+    },
+  },
+  {
+    rows: /exec with a semicolon in the query/,
+    kind: "strict",
+    why:
+      "Go drops what has a semicolon, others take it for a separator: the command that was checked might not be the one that runs.",
+    shows: {
+      answer: /^400 [^]*the query has a semicolon/,
+      "stream 1 error": NOTHING,
+      "stream 3 stdout": NOTHING,
+      end: NOTHING,
+    },
+  },
+];
