@@ -1,6 +1,10 @@
 /** The gateway as it ships, in front of the embedded cluster, spoken to byte by byte: what needs no root, cluster or kubectl. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { TUNNEL_PROTOCOL } from "../../protocol/port_forward/mod.ts";
+import { upgradeRequestHeaders } from "../../protocol/websocket/mod.ts";
+import { StreamConnection } from "../../session/stream_connection.ts";
+import { TunnelConnection } from "../../session/tunnel_connection.ts";
 import { Demo, type WrittenEvent } from "../support/demo.ts";
 import { SpdyMux } from "../support/spdy_mux.ts";
 import { type SeenFrame, SpdyPeer } from "../support/spdy_peer.ts";
@@ -94,6 +98,27 @@ async function forwardSpdy(demo: Demo, user: string, path: string): Promise<stri
   await data.write(GET(path));
   const text = await data.text();
   await mux.close();
+  return text;
+}
+
+/** The same over SPDY inside a WebSocket. */
+async function forwardTunnel(demo: Demo, user: string, path: string): Promise<string> {
+  const connection = new StreamConnection(await demo.connect());
+  const headers = [
+    ["Host", `127.0.0.1:${demo.port}`],
+    ["Authorization", `Bearer ${demo.token(user)}`],
+    ...upgradeRequestHeaders("dGhlIHNhbXBsZSBub25jZQ==", [TUNNEL_PROTOCOL]),
+  ].map(([name, value]) => `${name}: ${value}\r\n`);
+  await connection.write(new TextEncoder().encode(`GET ${FORWARD} HTTP/1.1\r\n${headers.join("")}\r\n`));
+  const answer = new TextDecoder().decode((await connection.read())!);
+  assert.match(answer, /^HTTP\/1\.1 101 [^]*\r\n\r\n$/);
+  const tunnel = new TunnelConnection(connection, { role: "client", lingerMs: 100 });
+  const mux = new SpdyMux(tunnel);
+  const { data } = openForward(mux, 8080, "0");
+  await data.write(GET(path));
+  const text = await data.text();
+  await mux.close();
+  await tunnel.closed;
   return text;
 }
 
@@ -225,13 +250,11 @@ Deno.test({
       "attach over SPDY: a terminal is written to and read, and its end is written down",
       async () => {
         const path = "/api/v1/namespaces/default/pods/tty/attach?stdin=true&stdout=true&tty=true";
-        const { head, body, connection } = await demo.upgrade("root", path, [V4]);
+        const { head, body, connection } = await demo.upgrade("alice", path, [V4]);
         assert.equal(head.status, 101, body);
         const peer = new SpdyPeer(connection);
         await peer.open("error", "stdin", "stdout", "resize");
         await peer.data(7, '{"Width":101,"Height":42}');
-        await peer.take(4);
-        await new Promise((resolve) => setTimeout(resolve, 200));
         await peer.data(3, "echo it is $((40 + 2)); stty size\n");
         let seen = "";
         while (!/it is 42\r\n42 101/.test(seen)) {
@@ -260,7 +283,11 @@ Deno.test({
       });
       assert.ok(client);
       const looking = client.receiveAll();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await demo.eventsOf(({ annotations, objectRef }) => {
+        return annotations["postern.dev/event"] === "start" && objectRef?.subresource === "attach" &&
+          annotations["postern.dev/container"] === "web";
+      });
+      await new Promise((resolve) => setTimeout(resolve, 200)); // until the kubelet has attached it
       await forwardSpdy(demo, "alice", "/looked-at");
       await client.sendClose();
       const { channels } = await looking;
@@ -268,7 +295,12 @@ Deno.test({
       assert.equal(Buffer.from(channels.get(1) ?? []).toString(), "GET /looked-at\n");
     });
 
-    for (const [name, forward] of [["SPDY", forwardSpdy], ["WebSocket channels", forwardChannels]] as const) {
+    for (
+      const [name, forward] of [["SPDY", forwardSpdy], ["a tunnel", forwardTunnel], [
+        "WebSocket channels",
+        forwardChannels,
+      ]] as const
+    ) {
       await t.step(
         `port-forward over ${name}: the pod's page is read, and each connection is written down`,
         async () => {
