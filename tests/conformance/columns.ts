@@ -27,8 +27,6 @@ export function kubeletOf(at: Column): Column {
 /** The columns, and their end. */
 export interface Columns extends AsyncDisposable {
   all: [Column, ...Column[]];
-  /** Columns that cannot be had, and why. */
-  missing: Map<Column["name"], string>;
 }
 
 /** A client that opens too few streams is told so after this; the kubelet never tells it. */
@@ -56,24 +54,16 @@ export async function openColumns(): Promise<Columns> {
     word: newWord(),
   };
   const all: Columns["all"] = [direct];
-  const missing: Columns["missing"] = new Map();
   const gateways: Gateway[] = [];
   for (const { name, options } of MODES) {
-    try {
-      const gateway = await Gateway.start({
-        sessions: { streamCreationTimeoutSeconds: STREAM_CREATION_TIMEOUT_SECONDS },
-        ...options,
-      });
-      gateways.push(gateway);
-      const { url, port, kubeconfig } = gateway;
-      all.push({ ...common, name, url, port, kubeconfig, word: newWord() });
-    } catch (error) {
-      missing.set(name, error instanceof Error ? error.message : String(error));
-    }
+    const sessions = { streamCreationTimeoutSeconds: STREAM_CREATION_TIMEOUT_SECONDS };
+    const gateway = await Gateway.start({ sessions, ...options });
+    gateways.push(gateway);
+    const { url, port, kubeconfig } = gateway;
+    all.push({ ...common, name, url, port, kubeconfig, word: newWord() });
   }
   return {
     all,
-    missing,
     async [Symbol.asyncDispose]() {
       for (const gateway of gateways) await gateway[Symbol.asyncDispose]();
     },

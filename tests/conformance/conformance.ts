@@ -1,33 +1,34 @@
 /**
  * Plays every client's commands and every edge case of the wire at the API server and through the gateway, and compares.
  *
- *     deno task conformance [--quick] [--bulk BYTES] [--only REGEX] [--jobs N]
+ *     deno task conformance [--quick] [--bulk BYTES] [--only REGEX] [--jobs N] [--verbose]
  *
- * Ends with 1 where a cell differs and nothing explains it. Needs the test cluster (`deno task cluster up`).
+ * Prints one table, writes it to docs/conformance.md when all of it was run, and ends with 1 where a cell differs and nothing
+ * explains it. `--quick` has smaller streams. Needs the test cluster (`deno task cluster up`).
  */
 
 // deno-lint-ignore-file no-console -- a command line program
 
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { ROOT } from "../e2e/support/cluster.ts";
+import { allCases } from "./cases/all_cases.ts";
 import { attachRows, onceRows } from "./cases/attach_commands.ts";
 import { bulkRows, channelBulkRows } from "./cases/bulk.ts";
 import { rowOf } from "./cases/case.ts";
 import { execRows } from "./cases/exec_commands.ts";
 import { forwardRows, loadRows, nobodyRow } from "./cases/forward_commands.ts";
-import { HTTP_CASES } from "./cases/http.ts";
 import { kubectlRows } from "./cases/kubectl_commands.ts";
-import { PORT_FORWARD_CASES } from "./cases/port_forward.ts";
-import { REMOTE_COMMAND_CASES } from "./cases/remote_command.ts";
-import { SPDY_CASES } from "./cases/spdy.ts";
-import { WEBSOCKET_CASES } from "./cases/websocket.ts";
+import { SCRIPTS, upstreamRows } from "./cases/upstream_faults.ts";
 import { GO_CLIENTS } from "./clients/go_client.ts";
 import { KUBECTLS } from "./clients/kubectl.ts";
-import { openLibraries } from "./clients/libraries.ts";
+import { type Libraries, openLibraries } from "./clients/libraries.ts";
 import { openColumns } from "./columns.ts";
 import { EXPLANATIONS } from "./explanations.ts";
+import { FakedKubelet } from "./faked_kubelet.ts";
 import { idOf, judge, type Judged, type Row } from "./matrix.ts";
 import { createPods, deletePods } from "./pods.ts";
-import { faultsOf, lineOf } from "./report.ts";
+import { faultsOf, isFault, lineOf, markdown } from "./report.ts";
 
 const { values } = parseArgs({
   options: {
@@ -39,65 +40,64 @@ const { values } = parseArgs({
   },
 });
 
-/** What large streams hold: as little as shows the difference, the usual, and what a release is tried with. */
+/** What large streams hold: as little as shows a difference, the usual, and what a release is tried with. */
 const bulkBytes = Number(values.bulk ?? (values.quick ? 8_000_000 : 64_000_000));
-
-/** Edge cases, those first that wait for longest. */
-const CASES = [
-  ...PORT_FORWARD_CASES,
-  ...REMOTE_COMMAND_CASES,
-  ...WEBSOCKET_CASES,
-  ...SPDY_CASES,
-  ...HTTP_CASES,
-];
 
 Deno.exitCode = await main();
 
 async function main(): Promise<number> {
   const startedAt = performance.now();
+  const seconds = () => Math.round((performance.now() - startedAt) / 1000);
   await using columns = await openColumns();
-  for (const [name, why] of columns.missing) console.log(`no column ${name}: ${why}`);
-  const cluster = columns.all[0].cluster;
+  const { cluster } = columns.all[0];
   await using libraries = openLibraries(cluster);
+  await using kubelet = await FakedKubelet.open(cluster, SCRIPTS);
   const only = new RegExp(values.only);
-  const clients = [...KUBECTLS, ...GO_CLIENTS, libraries.python, libraries.clientNode];
-  const rows = [
-    ...onceRows([...KUBECTLS.filter(({ name }) => name !== "kubectl 1.32"), ...GO_CLIENTS]),
-    ...CASES.map(rowOf),
-    ...clients.flatMap((client) => [...execRows(client), ...attachRows(client), ...forwardRows(client)]),
-    ...KUBECTLS.flatMap((client) => [...kubectlRows(client), nobodyRow(client)]),
-    ...GO_CLIENTS.flatMap(loadRows),
-    ...KUBECTLS.filter(({ name }) => name !== "kubectl 1.32").flatMap((client) =>
-      bulkRows(client, bulkBytes)
-    ),
-    ...channelBulkRows(bulkBytes),
-  ].filter((row) => only.test(idOf(row)));
+  const rows = allRows(libraries, kubelet).filter((row) => only.test(idOf(row)));
   await createPods(cluster, columns.all);
-  console.log(
-    `${rows.length} rows, ${columns.all.length} columns; ready after ${
-      Math.round(performance.now() - startedAt)
-    } ms`,
-  );
+  console.log(`${rows.length} rows, ${columns.all.length} columns; ready after ${seconds()} s`);
+
   const judged: Judged[] = [];
+  const run = async (row: Row) => {
+    const each = await judge(row, columns.all, EXPLANATIONS);
+    judged.push(each);
+    const faults = faultsOf(each);
+    if (faults.length > 0 || values.verbose) console.log([lineOf(each), ...faults].join("\n"));
+  };
   try {
-    const run = async (row: Row) => {
-      const each = await judge(row, columns.all, EXPLANATIONS);
-      judged.push(each);
-      const faults = faultsOf(each);
-      if (faults.length > 0 || values.verbose) console.log([lineOf(each), ...faults].join("\n"));
-    };
     await inPool(rows.filter(({ isHeavy }) => !isHeavy), Number(values.jobs), run);
     await inPool(rows.filter(({ isHeavy }) => isHeavy), 1, run);
   } finally {
     await deletePods(cluster, columns.all);
   }
+  judged.sort((a, b) => rows.indexOf(a.row) - rows.indexOf(b.row));
+  for (const each of judged) console.log(lineOf(each));
+  if (values.only === "") {
+    const text = markdown({ columns: columns.all.map(({ name }) => name), judged, bulkBytes });
+    await Deno.writeTextFile(join(ROOT, "docs", "conformance.md"), text);
+  }
   const cells = judged.flatMap((each) => [...each.cells.values()]);
-  const failed = cells.filter(({ result }) => result === "differs" || result === "failed").length;
-  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  const failed = cells.filter(isFault).length;
   console.log(
-    `${failed > 0 ? "FAILED" : "ok"} | ${cells.length - failed} passed | ${failed} failed (${seconds}s)`,
+    `${failed > 0 ? "FAILED" : "ok"} | ${cells.length - failed} passed | ${failed} failed (${seconds()}s)`,
   );
   return failed > 0 ? 1 : 0;
+}
+
+/** Those first that wait for longest. */
+function allRows(libraries: Libraries, kubelet: FakedKubelet): Row[] {
+  const clients = [...KUBECTLS, ...GO_CLIENTS, libraries.python, libraries.clientNode];
+  // One of each protocol is enough for what is large, or can be done once.
+  const chosen = KUBECTLS.filter(({ name }) => name !== "kubectl 1.32");
+  return [
+    ...allCases(kubelet).map(rowOf),
+    ...clients.flatMap((client) => [...execRows(client), ...attachRows(client), ...forwardRows(client)]),
+    ...KUBECTLS.flatMap((client) => [...kubectlRows(client), nobodyRow(client), ...upstreamRows(client)]),
+    ...onceRows(chosen),
+    ...GO_CLIENTS.flatMap(loadRows),
+    ...chosen.flatMap((client) => bulkRows(client, bulkBytes)),
+    ...channelBulkRows(bulkBytes),
+  ];
 }
 
 /** Works on all of them, so many at a time. */

@@ -32,6 +32,22 @@ export const EXPLANATIONS: readonly Explanation[] = [
     },
   },
   {
+    rows: /\| (exec|portForward) by \/.*proxy\//,
+    kind: "legacy",
+    why:
+      "The paths of the OpenShift documents, which API servers have not served since 1.10, lead to sessions here.",
+    shows: {
+      answer: /^101 /,
+      "stream 1 error": /^$|Success/,
+      "stream 3 stdin": /^$|^accepted; ; (reset 5|ended)$/,
+      "stream 5 stdout": /^$|^accepted; in\n; FIN$/,
+      "stream 7 stderr": /^$|^accepted; ; FIN$/,
+      "stream 1 error of request 0": /^$|^accepted; ; FIN$/,
+      "stream 3 data of request 0": /^$|^accepted; 7003\n; FIN$/,
+      end: /^(closed with GOAWAY|stays open)$/,
+    },
+  },
+  {
     rows: /^E-10 \|/,
     kind: "care",
     why: "The Status lacks an empty `details`, which no client reads.",
