@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { ProtocolError } from "../protocol/errors.ts";
+import { readChunkedBody } from "../protocol/http/chunked_body.ts";
 import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
 import { readUpgradeResponse, upgradeRequestHeaders } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
@@ -12,6 +13,9 @@ const MAX_HEAD_BYTES = 64 * 1024;
 
 /** Body of a kubelet's refusal that is passed on, in bytes. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/** The same with the framing of chunks; what has more framing than this is cut short. */
+const MAX_CHUNKED_BYTES = 2 * MAX_REFUSAL_BYTES;
 
 /** The upstream answered, but did not switch protocols: its own status and words, for the client to see. */
 export class UpstreamRefusal extends Error {
@@ -155,13 +159,20 @@ function checkSwitch(head: ResponseHead, protocol: string): void {
 
 /** Reads the refusal's body: to its stated length or to the end of the connection, and never beyond the bound. */
 async function refusal(connection: ByteConnection, head: ResponseHead, rest: Uint8Array) {
+  // A Go server sends what is longer than 2 KiB, such as the words of an admission webhook, in chunks.
+  const isChunked = headerValues(head.headers, "transfer-encoding").join().toLowerCase().includes("chunked");
   const [stated] = headerValues(head.headers, "content-length");
-  const wanted = Math.min(stated === undefined ? Infinity : Number(stated) || 0, MAX_REFUSAL_BYTES);
-  let body = Buffer.from(rest);
-  while (body.length < wanted) {
-    const chunk = await connection.read().catch(() => null);
-    if (chunk === null) break;
-    body = Buffer.concat([body, chunk]);
+  const bodyBytes = stated === undefined ? Infinity : Number(stated) || 0;
+  let held = Buffer.from(rest);
+  for (;;) {
+    const { body, isWhole } = isChunked
+      ? readChunkedBody(held)
+      : { body: held.subarray(0, bodyBytes), isWhole: held.length >= bodyBytes };
+    const isEnough = isWhole || body.length >= MAX_REFUSAL_BYTES || held.length >= MAX_CHUNKED_BYTES;
+    const chunk = isEnough ? null : await connection.read().catch(() => null);
+    if (chunk === null) {
+      return new UpstreamRefusal(head.status, head.headers, body.subarray(0, MAX_REFUSAL_BYTES));
+    }
+    held = Buffer.concat([held, chunk]);
   }
-  return new UpstreamRefusal(head.status, head.headers, body.subarray(0, wanted));
 }

@@ -5,11 +5,12 @@ import {
   STREAM_PROTOCOLS,
   type StreamProtocol,
 } from "../protocol/remote_command/mod.ts";
+import { isNotSpoken, SpokenWires, type Transport, type Wire, wiresOf } from "./apiserver_wires.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import type { DialOptions, KubeletEndpoint } from "./kubelet_dial.ts";
-import { upgradeToWebSocket, upgradeUpstream, UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { upgradeToWebSocket, upgradeUpstream } from "./kubelet_upgrade.ts";
 import { TunnelConnection } from "./tunnel_connection.ts";
-import { WEBSOCKET_UPSTREAM_PROTOCOL, WebSocketUpstream } from "./websocket_upstream.ts";
+import { WebSocketUpstream } from "./websocket_upstream.ts";
 
 /** What is opened at the upstream, by whatever path and protocol the client asked for it. */
 export interface UpstreamRequest {
@@ -84,10 +85,15 @@ export interface ApiServerEndpoint extends KubeletEndpoint {
 
 /** How sessions are opened at an API server. */
 export interface ApiServerOptions extends DialOptions {
-  /** `auto`: WebSocket where SPDY is not spoken. */
-  transport: "auto" | "spdy" | "websocket";
+  /** @see {@linkcode Transport} */
+  transport: Transport;
+  /** How long a WebSocket's Close is waited for that answers ours, in milliseconds. */
   lingerMs: number;
+  /** @default {what all sessions of this process found} */
+  spoken?: SpokenWires;
 }
+
+const SPOKEN = new SpokenWires();
 
 /**
  * Opens a session at an API server, as a client of its own would: so that admission and the server's own audit see it. The pod's
@@ -95,7 +101,7 @@ export interface ApiServerOptions extends DialOptions {
  * begins after that, when its streams are open; over WebSocket it has begun.
  *
  * @param protocol the only stream protocol that is offered
- * @throws as {@linkcode upgradeUpstream}
+ * @throws as {@linkcode upgradeUpstream}; of several wires that are not spoken, what the last one was answered
  */
 export async function openApiServer(
   endpoint: ApiServerEndpoint,
@@ -103,62 +109,59 @@ export async function openApiServer(
   protocol: string,
   options: ApiServerOptions,
 ): Promise<OpenedUpstream> {
-  if (options.transport === "websocket") return await openByWebSocket(endpoint, request, protocol, options);
-  try {
-    const [target, headers] = [apiServerTarget(request), headersOf(endpoint)];
-    const { connection } = await upgradeUpstream(endpoint, target, protocol, options, headers);
-    return opened(endpoint, connection, `SPDY/3.1 ${protocol}`);
-  } catch (thrown) {
-    if (options.transport === "spdy" || !isWithoutSpdy(thrown)) throw thrown;
-    return await openByWebSocket(endpoint, request, protocol, options);
+  const { spoken = SPOKEN } = options;
+  const wires = wiresOf(request.subresource, options.transport);
+  const at = authority(endpoint);
+  let refusal: unknown;
+  for (const wire of spoken.toTry(at, wires)) {
+    try {
+      const opened = await openByWire(wire, endpoint, request, protocol, options);
+      spoken.opened(at, wires, wire);
+      return opened;
+    } catch (thrown) {
+      if (!isNotSpoken(wire, thrown)) throw thrown;
+      refusal = thrown;
+    }
   }
+  throw refusal;
 }
 
-async function openByWebSocket(
+async function openByWire(
+  wire: Wire,
   endpoint: ApiServerEndpoint,
   request: UpstreamRequest,
   protocol: string,
   options: ApiServerOptions,
 ): Promise<OpenedUpstream> {
-  const { subresource } = request;
-  const offered = subresource === "portforward" ? TUNNEL_PROTOCOL : WEBSOCKET_UPSTREAM_PROTOCOL;
-  const [target, headers] = [apiServerTarget(request), headersOf(endpoint)];
-  const { connection } = await upgradeToWebSocket(endpoint, target, offered, options, headers);
+  const { auditId, headers: passedOn = [] } = endpoint;
+  // The answer that switches is the kubelet's and names no audit ID; the server takes the one that it is given.
+  const headers = [["Audit-ID", auditId] as const, ...passedOn];
+  const target = apiServerTarget(request);
+  const opened = (connection: ByteConnection, said: string) => {
+    return { connection, authority: authority(endpoint), protocol: said, auditId };
+  };
+  if (wire === "SPDY/3.1") {
+    const { connection } = await upgradeUpstream(endpoint, target, protocol, options, headers);
+    return opened(connection, `SPDY/3.1 ${protocol}`);
+  }
   const { lingerMs } = options;
-  return opened(
-    endpoint,
-    isStreamProtocol(protocol)
-      ? new WebSocketUpstream(connection, {
-        protocol,
-        expectedStreams: fewestStreams(request, protocol),
-        lingerMs,
-      })
-      : new TunnelConnection(connection, { role: "client", lingerMs }),
-    `WebSocket ${offered}`,
-  );
+  const { connection } = await upgradeToWebSocket(endpoint, target, wire, options, headers);
+  if (wire === TUNNEL_PROTOCOL) {
+    return opened(new TunnelConnection(connection, { role: "client", lingerMs }), `WebSocket ${wire}`);
+  }
+  if (!isStreamProtocol(protocol)) {
+    connection.close();
+    throw new TypeError(`no streams of a command are opened by ${protocol}`);
+  }
+  const expectedStreams = fewestStreams(request, protocol);
+  const upstream = { protocol, channels: wire, expectedStreams, hasTerminal: request.tty, lingerMs };
+  return opened(new WebSocketUpstream(connection, upstream), `WebSocket ${wire}`);
 }
 
 /** An attach has the terminal that its container has: whether that is the one asked for is not known here. */
 function fewestStreams(request: UpstreamRequest, protocol: StreamProtocol): number {
   const count = (tty: boolean) => expectedStreams({ ...request, tty }, STREAM_PROTOCOLS[protocol]).length;
   return request.subresource === "attach" ? Math.min(count(true), count(false)) : count(request.tty);
-}
-
-/** The answer that switches is the kubelet's and names no audit ID; the server takes the one that it is given. */
-function headersOf({ auditId, headers = [] }: ApiServerEndpoint) {
-  return [["Audit-ID", auditId] as const, ...headers];
-}
-
-function opened(endpoint: ApiServerEndpoint, connection: ByteConnection, protocol: string): OpenedUpstream {
-  return { connection, authority: authority(endpoint), protocol, auditId: endpoint.auditId };
-}
-
-/** Whether an answer is about the upgrade itself, and not about who asks or what for. */
-function isWithoutSpdy(thrown: unknown): boolean {
-  if (!(thrown instanceof UpstreamRefusal)) return false;
-  const { status, body } = thrown;
-  const isAboutUpgrades = /upgrade|protocol|spdy/i.test(new TextDecoder().decode(body));
-  return [400, 403, 405, 426, 501].includes(status) && isAboutUpgrades;
 }
 
 /** Path and query by which an API server is asked, as kubectl asks it: only the flags that are set, sorted. */

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import {
   CHANNEL,
-  ChannelWriter,
+  CHANNEL_PROTOCOLS,
   encodeChannel,
   MAX_CHANNEL_PAYLOAD_BYTES,
   MAX_STATUS_DOCUMENT_BYTES,
@@ -27,15 +27,34 @@ import { type DataEvent, OPCODE } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { WebSocketPeer } from "./websocket_peer.ts";
 
-/** What is spoken to an API server that takes no SPDY: the only version of which stdin can end. */
-export const WEBSOCKET_UPSTREAM_PROTOCOL = "v5.channel.k8s.io";
+/**
+ * What is spoken to an API server that takes no SPDY, best first. Of v4, which is all that servers before 1.30 know, stdin cannot end
+ * (6.4): a command that waits for that goes on until the client closes.
+ */
+export const WEBSOCKET_UPSTREAM_PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"] as const;
+
+/** One of {@linkcode WEBSOCKET_UPSTREAM_PROTOCOLS}. */
+export type WebSocketUpstreamProtocol = typeof WEBSOCKET_UPSTREAM_PROTOCOLS[number];
+
+/** Streams of a session: a kubelet does not count others either (E-58). */
+const STREAM_NAMES: ReadonlySet<string> = new Set<StreamName>([
+  "error",
+  "stdin",
+  "stdout",
+  "stderr",
+  "resize",
+]);
 
 /** What a WebSocket upstream needs to know of its session. */
 export interface WebSocketUpstreamOptions {
   /** What is spoken on our side, as the client negotiated it: it says how a command's end is told. */
   protocol: StreamProtocol;
+  /** What is spoken to the server. */
+  channels: WebSocketUpstreamProtocol;
   /** Streams that are opened before anything is said. */
   expectedStreams: number;
+  /** Whether a terminal was asked for. A server that gets sizes without one stops to read for ever (E-61, E-62). */
+  hasTerminal: boolean;
   /** How long the server's Close is waited for that answers ours. */
   lingerMs: number;
 }
@@ -53,32 +72,37 @@ interface UpstreamStream {
  *     here                                        server
  *     SYN_STREAM               -> (SYN_REPLY)
  *     DATA on stdin, resize    ->                 [0, bytes], [4, JSON]
- *     FIN on stdin, resize     ->                 [255, 0], [255, 4]
+ *     FIN, RST of either       ->                 [255, 0], [255, 4]; of v4 nothing
  *     DATA on stdout, stderr   <-                 [1, bytes], [2, bytes]
  *     FIN, status, RST, GOAWAY <-                 [3, status], Close 1000
  *
  * Nothing is read from the server before all streams are open, for it begins with the command at once. A connection that ends
- * without Close 1000 is a loss, whatever was said before.
+ * without Close 1000 is a loss, whatever was said before, and so is a Close before any status: silence would read as exit code 0.
  */
 export class WebSocketUpstream implements ByteConnection {
   readonly #options: WebSocketUpstreamOptions;
   readonly #socket: WebSocketPeer;
-  readonly #messages = new MessageReader(WEBSOCKET_UPSTREAM_PROTOCOL);
-  readonly #writer = new ChannelWriter(WEBSOCKET_UPSTREAM_PROTOCOL, () => randomBytes(4));
+  readonly #messages: MessageReader;
   readonly #decoder = new FrameDecoder();
   readonly #encoder = new FrameEncoder();
   readonly #streams = new Map<number, UpstreamStream>();
+  /** Channels whose end was told. */
+  readonly #closed = new Set<number>();
   readonly #status: Uint8Array[] = [];
   #statusBytes = 0;
-  /** Frames that wait to be read. */
+  /** What waits to be read: our own frames, and views of what the server said last. */
   #frames: Uint8Array[] = [];
-  #woken = Promise.withResolvers<"woken">();
-  #reading: Promise<DataEvent[] | null> | undefined;
+  #isListening = false;
   #hasEnded = false;
+  /** We have said Close. */
+  #isLeaving = false;
+  #lost: { cause: unknown } | undefined;
+  #wake: (() => void) | undefined;
 
-  /** @param connection switched to WebSocket {@linkcode WEBSOCKET_UPSTREAM_PROTOCOL}, nothing sent yet */
+  /** @param connection switched to WebSocket `options.channels`, nothing sent yet */
   constructor(connection: ByteConnection, options: WebSocketUpstreamOptions) {
     this.#options = options;
+    this.#messages = new MessageReader(options.channels);
     this.#socket = new WebSocketPeer(connection, {
       role: "client",
       lingerMs: options.lingerMs,
@@ -90,19 +114,34 @@ export class WebSocketUpstream implements ByteConnection {
     for (;;) {
       if (this.#frames.length > 0) return Buffer.concat(this.#frames.splice(0));
       if (this.#hasEnded) return null;
-      if (this.#streams.size >= this.#options.expectedStreams) {
-        this.#reading ??= this.#socket.read();
-        this.#reading.catch(() => {}); // rejects for who waits for it next, if now nobody does
-      }
-      const heard = await Promise.race([this.#reading ?? never, this.#woken.promise]);
-      if (heard === "woken") {
-        this.#woken = Promise.withResolvers();
-        continue;
-      }
-      this.#reading = undefined;
-      if (heard === null) this.#end();
-      else for (const piece of heard) this.#message(piece);
+      if (this.#lost !== undefined) throw this.#lost.cause;
+      this.#listen();
+      await new Promise<void>((wake) => this.#wake = wake);
     }
+  }
+
+  /**
+   * Reads the server once. Whoever reads here waits for that or for a frame of ours, by one promise of its own: in a race of
+   * promises the one that outlives it would keep all that was ever read.
+   */
+  async #listen(): Promise<void> {
+    if (this.#isListening || this.#openStreams() < this.#options.expectedStreams) return;
+    this.#isListening = true;
+    try {
+      const pieces = await this.#socket.read();
+      if (this.#isLeaving) this.#hasEnded = true;
+      else if (pieces === null) this.#end();
+      else for (const piece of pieces) this.#message(piece);
+    } catch (cause) {
+      this.#lost = { cause };
+    }
+    this.#isListening = false;
+    this.#wake?.();
+  }
+
+  #openStreams(): number {
+    const names = [...this.#streams.values()].map(({ name }) => name);
+    return new Set(names.filter((name) => STREAM_NAMES.has(name))).size;
   }
 
   #message(event: DataEvent): void {
@@ -116,12 +155,12 @@ export class WebSocketUpstream implements ByteConnection {
     }
     const name = channel === CHANNEL.STDOUT ? "stdout" : channel === CHANNEL.STDERR ? "stderr" : undefined;
     const stream = name && this.#named(name);
-    // Copied: it may be read later than the socket is.
-    if (stream) this.#frames.push(Buffer.concat([dataHeader(stream.id, bytes.length), bytes]));
+    if (stream) this.#frames.push(dataHeader(stream.id, bytes.length), bytes);
   }
 
   /** The server's orderly end, told as a kubelet tells it: outputs first, then the status. */
   #end(): void {
+    if (this.#statusBytes === 0) throw new Error("the WebSocket was closed before the command's status");
     for (const name of ["stdout", "stderr"] as const) {
       const stream = this.#named(name);
       if (stream) this.#frames.push(dataHeader(stream.id, 0, true));
@@ -158,17 +197,19 @@ export class WebSocketUpstream implements ByteConnection {
         const { id, headers } = frame;
         this.#streams.set(id, { id, name: headers.get("streamtype") ?? "" });
         this.#say(this.#encoder.encode({ type: "syn_reply", id, fin: false, headers: new Map() }));
-        return [];
+        return frame.fin ? this.#close(id) : [];
       }
       case "data":
         return this.#data(frame);
+      case "rst_stream":
+        return this.#close(frame.id);
       case "ping": {
         const payload = Buffer.alloc(4);
         payload.writeUInt32BE(frame.id);
         return [this.#socket.frame(OPCODE.PING, payload)];
       }
       case "goaway":
-        this.#socket.close();
+        this.#leave();
         return [];
       default:
         return []; // nothing that channels could tell
@@ -176,22 +217,37 @@ export class WebSocketUpstream implements ByteConnection {
   }
 
   #data({ id, bytes, fin }: DataFrame): Uint8Array[] {
-    const name = this.#streams.get(id)?.name;
-    const channel = name === "stdin" ? CHANNEL.STDIN : name === "resize" ? CHANNEL.RESIZE : undefined;
+    const channel = this.#channelOf(id);
     if (channel === undefined) return [];
     const messages: Uint8Array[] = [];
     for (let at = 0; at < bytes.length; at += MAX_CHANNEL_PAYLOAD_BYTES) {
       messages.push(this.#masked(channel, bytes.subarray(at, at + MAX_CHANNEL_PAYLOAD_BYTES)));
     }
-    if (!fin) return messages;
-    const close = channel === CHANNEL.STDIN
-      ? this.#writer.closeStdin()
-      : this.#masked(CHANNEL.CLOSE, Uint8Array.of(channel));
-    return close ? [...messages, close] : messages;
+    return fin ? [...messages, ...this.#close(id)] : messages;
+  }
+
+  /** The end of what we write on a stream: once, and where the protocol can tell it. */
+  #close(id: number): Uint8Array[] {
+    const channel = this.#channelOf(id);
+    if (channel === undefined) return [];
+    this.#closed.add(channel);
+    if (!CHANNEL_PROTOCOLS[this.#options.channels].halfClose) return [];
+    return [this.#masked(CHANNEL.CLOSE, Uint8Array.of(channel))];
+  }
+
+  /** Where what is written on a stream goes; `undefined` where it goes nowhere. */
+  #channelOf(id: number): number | undefined {
+    const name = this.#streams.get(id)?.name;
+    const channel = name === "stdin"
+      ? CHANNEL.STDIN
+      : name === "resize" && this.#options.hasTerminal
+      ? CHANNEL.RESIZE
+      : undefined;
+    return channel === undefined || this.#closed.has(channel) ? undefined : channel;
   }
 
   #masked(channel: number, payload: Uint8Array): Uint8Array {
-    return encodeChannel(WEBSOCKET_UPSTREAM_PROTOCOL, channel, payload, { key: randomBytes(4) });
+    return encodeChannel(this.#options.channels, channel, payload, { key: randomBytes(4) });
   }
 
   #pong(payload: Uint8Array): void {
@@ -203,18 +259,21 @@ export class WebSocketUpstream implements ByteConnection {
   /** Puts a frame where the next read finds it. */
   #say(frame: Uint8Array): void {
     this.#frames.push(frame);
-    this.#woken.resolve("woken");
+    this.#wake?.();
   }
 
   #named(name: StreamName): UpstreamStream | undefined {
     return [...this.#streams.values()].find((stream) => stream.name === name);
   }
 
+  #leave(): void {
+    this.#isLeaving = true;
+    this.#socket.close();
+  }
+
   close(): void {
     this.#hasEnded = true;
-    this.#socket.close();
-    this.#woken.resolve("woken");
+    this.#leave();
+    this.#wake?.();
   }
 }
-
-const never = new Promise<never>(() => {});

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { encodeChannel } from "../protocol/remote_command/mod.ts";
+import { FrameEncoder, synStream } from "../protocol/spdy/mod.ts";
 import { CLOSE_CODE, encodeClose, FrameDecoder, type WebSocketEvent } from "../protocol/websocket/mod.ts";
-import { pipe } from "../tests/support/pipe.ts";
+import { pipe, PipeEnd } from "../tests/support/pipe.ts";
 import { SpdyPeer } from "../tests/support/spdy_peer.ts";
 import type { ByteConnection } from "./byte_connection.ts";
-import { WEBSOCKET_UPSTREAM_PROTOCOL, WebSocketUpstream } from "./websocket_upstream.ts";
+import { WebSocketUpstream, type WebSocketUpstreamProtocol } from "./websocket_upstream.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const SUCCESS = '{"metadata":{},"status":"Success"}';
@@ -13,9 +14,14 @@ const SUCCESS = '{"metadata":{},"status":"Success"}';
 function between(
   protocol: "v4.channel.k8s.io" | "v2.channel.k8s.io" = "v4.channel.k8s.io",
   expectedStreams = 4,
+  { channels = "v5.channel.k8s.io", hasTerminal = false }: {
+    channels?: WebSocketUpstreamProtocol;
+    hasTerminal?: boolean;
+  } = {},
 ) {
   const [near, far] = pipe();
-  const upstream = new WebSocketUpstream(near, { protocol, expectedStreams, lingerMs: 100 });
+  const options = { protocol, channels, expectedStreams, hasTerminal, lingerMs: 100 };
+  const upstream = new WebSocketUpstream(near, options);
   return { peer: new SpdyPeer(upstream), server: new Server(far), upstream };
 }
 
@@ -27,7 +33,7 @@ class Server {
 
   /** A write is taken when it is read, which is not waited for. */
   say(channel: number, text: string): void {
-    this.connection.write(encodeChannel(WEBSOCKET_UPSTREAM_PROTOCOL, channel, utf8(text))).catch(() => {});
+    this.connection.write(encodeChannel("v5.channel.k8s.io", channel, utf8(text))).catch(() => {});
   }
 
   close(): void {
@@ -126,3 +132,114 @@ Deno.test("WebSocketUpstream that is closed before anything was said ends its re
   upstream.close();
   assert.equal(await next, null);
 });
+
+for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"] as const) {
+  Deno.test(`attack: a Close before any status is a loss, and never ${protocol}'s exit code 0`, async () => {
+    const { peer, server } = between(protocol, 2);
+    await peer.open("error", "stdout");
+    await peer.take(2);
+    server.say(1, "half");
+    server.close();
+    assert.deepEqual(short(await peer.take(1)), ["data 3 half false"]);
+    await assert.rejects(peer.next(), /closed before the command's status/);
+    peer.close();
+  });
+}
+
+Deno.test("WebSocketUpstream counts no streams that a kubelet does not, so none of the output comes too early (E-58)", async () => {
+  const { peer, server } = between("v4.channel.k8s.io", 3);
+  await peer.open("foo", "error", "stdout");
+  await peer.take(3);
+  server.say(2, "wrong");
+  const next = peer.take(2);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await peer.send(synStream(7, { streamtype: "stderr" }));
+  assert.deepEqual(short(await next), ["syn_reply 7 false", "data 7 wrong false"]);
+  peer.close();
+});
+
+const ENDS = [
+  { name: "FIN", end: (peer: SpdyPeer) => peer.data(3, "", true) },
+  { name: "RST", end: (peer: SpdyPeer) => peer.send({ type: "rst_stream", id: 3, status: 5 }) },
+];
+for (const { name, end } of ENDS) {
+  Deno.test(`WebSocketUpstream ends stdin at its ${name}, once, and takes nothing after it (E-79)`, async () => {
+    const { peer, server } = between("v4.channel.k8s.io", 4, { hasTerminal: true });
+    await peer.open("error", "stdin", "stdout", "resize");
+    await peer.take(4);
+    const said = [end(peer), peer.data(3, "late"), peer.data(3, "", true), peer.data(7, '{"Width":1}')];
+    assert.deepEqual([await server.hear(), await server.hear()], [[255, "\0"], [4, '{"Width":1}']]);
+    await Promise.all(said);
+    peer.close();
+  });
+}
+
+Deno.test("WebSocketUpstream that speaks v4 cannot end stdin, and says nothing that v4 has not", async () => {
+  const { peer, server } = between("v4.channel.k8s.io", 3, {
+    channels: "v4.channel.k8s.io",
+    hasTerminal: true,
+  });
+  await peer.open("error", "stdin", "resize");
+  await peer.take(3);
+  const said = [peer.data(3, "x", true), peer.data(5, '{"Width":1}')];
+  assert.deepEqual([await server.hear(), await server.hear()], [[0, "x"], [4, '{"Width":1}']]);
+  await Promise.all(said);
+  peer.close();
+});
+
+Deno.test("attack: sizes without a terminal, which stop API servers for ever, never reach one (E-62)", async () => {
+  const { peer, server } = between("v4.channel.k8s.io", 3);
+  await peer.open("error", "stdin", "resize");
+  await peer.take(3);
+  const said = [peer.data(5, '{"Width":1}'), peer.data(5, '{"Width":2}', true), peer.data(3, "x")];
+  assert.deepEqual(await server.hear(), [0, "x"]);
+  await Promise.all(said);
+  peer.close();
+});
+
+Deno.test("WebSocketUpstream reads its server only as it is read itself", async () => {
+  const { peer, server } = between("v4.channel.k8s.io", 2);
+  await peer.open("error", "stdout");
+  await peer.take(2);
+  const before = pending(server);
+  for (let count = 0; count < 50; count++) server.say(1, "x".repeat(10_000));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(pending(server) - before > 490_000, `${pending(server)} bytes wait`);
+  await peer.take(50);
+  peer.close();
+});
+
+Deno.test("attack: an hour of output fills no memory, whoever reads it", async () => {
+  const frame = encodeChannel("v5.channel.k8s.io", 1, new Uint8Array(16_000).fill(1));
+  let [heldBuffers, reads] = [0, 0];
+  const registry = new FinalizationRegistry(() => heldBuffers--);
+  // A connection that gives new memory with each read, as one with a client certificate does.
+  const connection: ByteConnection = {
+    read() {
+      if (reads++ >= 10_000) return Promise.resolve(null);
+      const bytes = frame.slice();
+      registry.register(bytes.buffer, undefined);
+      heldBuffers++;
+      return Promise.resolve(bytes);
+    },
+    write: () => Promise.resolve(),
+    close() {},
+  };
+  const options = { protocol: "v4.channel.k8s.io", channels: "v5.channel.k8s.io" } as const;
+  const upstream = new WebSocketUpstream(connection, {
+    ...options,
+    ...{ expectedStreams: 1, hasTerminal: false, lingerMs: 1 },
+  });
+  await upstream.write(new FrameEncoder().encode(synStream(1, { streamtype: "stdout" })));
+  for (let read = 0; read < 10_000; read++) {
+    await upstream.read();
+    if (read % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 0)); // finalizers run between tasks
+  }
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(heldBuffers < 5_000, `${heldBuffers} of 10000 reads are still held`);
+  upstream.close();
+});
+
+function pending({ connection }: Server): number {
+  return connection instanceof PipeEnd ? connection.pendingBytes : assert.fail("no pipe");
+}

@@ -75,13 +75,17 @@ const apiserver = section({
     fallback: "user",
     description:
       "As whom sessions are opened there. `user`: with the user's own token and impersonation, so RBAC must " +
-      "grant them the same in the core group. `gateway`: with the gateway's credentials, which must be granted it.",
+      "grant them the same in the core group: where `authorization.group` is another one, so that nobody can go around the " +
+      "gateway, they have not that, and every session is refused there. `gateway`: with the gateway's credentials, which must be " +
+      "granted it; the API server's audit log then names the gateway.",
   }),
   transport: oneOf(["auto", "spdy", "websocket"], {
     fallback: "auto",
     description:
-      "What the API server is spoken to in. `auto`: SPDY, which costs it half the CPU, and WebSocket where it refuses " +
-      "that. Over WebSocket a command begins before the pod could be read again: a pod that was replaced by another of its name " +
+      "What the API server is spoken to in. `auto`: SPDY, which costs it half the CPU, and WebSocket where it or a proxy before " +
+      "it speaks no SPDY, which is found out again every hour; a denial is final. WebSocket is asked for by GET, for which RBAC " +
+      "wants the verb `get`, and from 1.35 on `create` too. To servers before 1.30 it cannot tell the end of stdin, and forwards no " +
+      "ports. Over WebSocket a command begins before the pod could be read again: a pod that was replaced by another of its name " +
       "in that moment is noticed too late.",
   }),
   dialTimeoutSeconds: wholeNumber({
