@@ -1,7 +1,7 @@
 /**
  * Plays every client's commands and every edge case of the wire at the API server and through the gateway, and compares.
  *
- *     deno task conformance [--quick] [--bulk BYTES] [--only REGEX] [--jobs N] [--verbose]
+ *     deno task conformance [--quick] [--bulk BYTES] [--only REGEX] [--jobs N] [--verbose] [--show]
  *
  * Prints one table, writes it to docs/conformance.md when all of it was run, and ends with 1 where a cell differs and nothing
  * explains it. `--quick` has smaller streams. Needs the test cluster (`deno task cluster up`).
@@ -11,7 +11,7 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { ROOT } from "../e2e/support/cluster.ts";
+import { ROOT, runningCluster } from "../e2e/support/cluster.ts";
 import { allCases } from "./cases/all_cases.ts";
 import { attachRows, onceRows } from "./cases/attach_commands.ts";
 import { bulkRows, channelBulkRows } from "./cases/bulk.ts";
@@ -37,6 +37,8 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     jobs: { type: "string", default: "4" },
     verbose: { type: "boolean", default: false },
+    /** Prints what each column showed, too. */
+    show: { type: "boolean", default: false },
   },
 });
 
@@ -46,6 +48,7 @@ const bulkBytes = Number(values.bulk ?? (values.quick ? 8_000_000 : 64_000_000))
 Deno.exitCode = await main();
 
 async function main(): Promise<number> {
+  using _lock = await alone();
   const startedAt = performance.now();
   const seconds = () => Math.round((performance.now() - startedAt) / 1000);
   await using columns = await openColumns();
@@ -63,6 +66,7 @@ async function main(): Promise<number> {
     judged.push(each);
     const faults = faultsOf(each);
     if (faults.length > 0 || values.verbose) console.log([lineOf(each), ...faults].join("\n"));
+    if (values.show) console.log(each.seen);
   };
   try {
     await inPool(rows.filter(({ isHeavy }) => !isHeavy), Number(values.jobs), run);
@@ -98,6 +102,17 @@ function allRows(libraries: Libraries, kubelet: FakedKubelet): Row[] {
     ...chosen.flatMap((client) => bulkRows(client, bulkBytes)),
     ...channelBulkRows(bulkBytes),
   ];
+}
+
+/** Waits until no other run uses the cluster: they would delete each other's pods. The system lets go of a lock whose owner is gone. */
+async function alone(): Promise<Deno.FsFile> {
+  const { directory } = await runningCluster();
+  const file = await Deno.open(join(directory, "conformance.lock"), { create: true, write: true });
+  if (!await file.tryLock(true)) {
+    console.log("another run is under way: waiting for its end");
+    await file.lock(true);
+  }
+  return file;
 }
 
 /** Works on all of them, so many at a time. */

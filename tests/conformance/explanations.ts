@@ -25,10 +25,10 @@ export const EXPLANATIONS: readonly Explanation[] = [
     why: "A session is asked about as `create` whatever its HTTP method, as by API servers from 1.35 on: " +
       "a GET that opens a WebSocket must not get by with `get`, nor need it.",
     shows: {
-      "exit code": /^[01]?$/,
-      stdout: /^(hello\n)?$/,
+      "exit code": /^0$/,
+      stdout: /^hello\n$/,
       stderr: /^$|bob.* cannot create resource/,
-      error: /^$|bob.* cannot create resource/,
+      error: /bob.* cannot create resource/,
     },
   },
   {
@@ -38,12 +38,12 @@ export const EXPLANATIONS: readonly Explanation[] = [
       "The paths of the OpenShift documents, which API servers have not served since 1.10, lead to sessions here.",
     shows: {
       answer: /^101 /,
-      "stream 1 error": /^$|Success/,
-      "stream 3 stdin": /^$|^accepted; ; (reset 5|ended)$/,
-      "stream 5 stdout": /^$|^accepted; in\n; FIN$/,
-      "stream 7 stderr": /^$|^accepted; ; FIN$/,
-      "stream 1 error of request 0": /^$|^accepted; ; FIN$/,
-      "stream 3 data of request 0": /^$|^accepted; 7003\n; FIN$/,
+      "stream 1 error": /Success/,
+      "stream 3 stdin": /^accepted; ; (reset 5|ended)$/,
+      "stream 5 stdout": /^accepted; in\n; FIN$/,
+      "stream 7 stderr": /^accepted; ; FIN$/,
+      "stream 1 error of request 0": /^accepted; ; FIN$/,
+      "stream 3 data of request 0": /^accepted; 7003\n; FIN$/,
       end: /^(closed with GOAWAY|stays open)$/,
     },
   },
@@ -119,8 +119,8 @@ export const EXPLANATIONS: readonly Explanation[] = [
       "A Go peer stops reading and leaves the connection open for hours. The gateway names the frame, and ends it.",
     shows: {
       ...NAMED_FRAME,
-      "stream 3 stdin": /^$|^not answered; ; ended$/,
-      "stream 3 ?": /^$|^not answered; ; ended$/,
+      "stream 3 stdin": /^not answered; ; ended$/,
+      "stream 3 ?": /^not answered; ; ended$/,
       "stream 5 stdout": /^not answered; ; ended$/,
     },
   },
@@ -221,5 +221,76 @@ export const EXPLANATIONS: readonly Explanation[] = [
       "stream 3 stdout": NOTHING,
       end: NOTHING,
     },
+  },
+  {
+    rows: /a kubelet that (is lost in the middle of an output|ends without a status) \|/,
+    kind: "hang",
+    why:
+      "A session that was cut is a success to Go clients, and so to the API server's v5: half an output, and exit code 0. The gateway " +
+      "tells a failure.",
+    shows: {
+      "exit code": /^1$/,
+      stderr: /the upstream ended the session without an exit status/,
+      "stream 1 error":
+        /"message":"the upstream ended the session without an exit status","reason":"InternalError","code":500/,
+      "channel 3":
+        /"message":"the upstream ended the session without an exit status","reason":"InternalError","code":500/,
+      end: /^closed with GOAWAY$/,
+    },
+  },
+  {
+    rows: /a kubelet that switches without naming a protocol \|/,
+    kind: "strict",
+    why:
+      "Who does not say which protocol it speaks is not spoken to: what is checked might not be what is understood. Kubelets have " +
+      "named it since before 1.20.",
+    shows: {
+      "exit code": /^1$/,
+      answer: /^500 [^]*it chose a protocol that was not offered/,
+      stderr: /it chose a protocol that was not offered/,
+      "stream 1 error": NOTHING,
+      "stream 3 stdin": NOTHING,
+      "stream 5 stdout": NOTHING,
+      "channel 3": /it chose a protocol that was not offered/,
+      end: NOTHING,
+    },
+  },
+  {
+    rows: /a kubelet that (redirects|answers 200) \| WebSocket/,
+    kind: "care",
+    why:
+      "The same failure in the words that the API server has for SPDY: over v5 it has others, with the redirect's address or what the " +
+      "kubelet said.",
+    shows: {
+      stderr:
+        /^error: (Internal error occurred: unable to upgrade connection: )?invalid upgrade response: status code (200|302)\n$/,
+      "channel 3": /invalid upgrade response: status code (200|302)/,
+    },
+  },
+  {
+    rows: /^E-19 \|/,
+    kind: "care",
+    why:
+      "The address by which the node is known stands there in place of the one that it resolved to; over v5 the API server adds the " +
+      "kubelet's URL with the whole command.",
+    shows: {
+      answer:
+        /^101 [^]*websocket|^500 [^]*error dialing backend: dial tcp (node1|127\.0\.0\.1):9: connect: connection refused/,
+      "channel 3": /error dialing backend: dial tcp (node1|127\.0\.0\.1):9: connect: connection refused/,
+    },
+  },
+  {
+    rows: /^E-22 \|/,
+    kind: "care",
+    why:
+      "What a client says of whom it asks for goes no further. The client's own address stands in the gateway's audit event.",
+    shows: { "x-forwarded-for": /^(none|127\.0\.0\.1)$/ },
+  },
+  {
+    rows: /Python kubernetes \| exec: a terminal without stdin \|/,
+    kind: "care",
+    why:
+      "Over WebSocket v4 a kubelet loses what a terminal shows in about every other run. The gateway speaks SPDY to it.",
+    shows: { stdout: /^out\r\nerr\r\n$/ },
   },
 ];

@@ -40,7 +40,7 @@ export interface Explanation {
   columns?: readonly string[];
   kind: "policy" | "legacy" | "hang" | "strict" | "care";
   why: string;
-  /** What the gateway shows instead of what the API server shows; nothing else may differ. What is not there is empty. */
+  /** What may differ, and what the gateway shows there. What is not there is empty. */
   shows: Claims;
 }
 
@@ -54,6 +54,8 @@ export type Cell =
 export interface Judged {
   row: Row;
   cells: Map<string, Cell>;
+  /** What each column showed, the reference first. */
+  seen: readonly Seen[];
   tookMs: number;
 }
 
@@ -97,7 +99,7 @@ export async function judge(
   }
   const faults = references.map((each) => claimFault(row, each));
   if (!faults.includes("")) cells.set(reference.name, { result: "failed", difference: faults[0]! });
-  return { row, cells, tookMs: performance.now() - startedAt };
+  return { row, cells, seen: [direct, ...through], tookMs: performance.now() - startedAt };
 }
 
 function judgeCell(
@@ -113,9 +115,10 @@ function judgeCell(
   }
   const [reference] = valid.length > 0 ? valid : references;
   const difference = describe(reference!, seen);
+  const names = differences(reference!, seen);
   const explanation = explanations.find(({ rows, columns, shows }) =>
     rows.test(idOf(row)) && (columns === undefined || columns.includes(column.name)) &&
-    unmet(shows, seen).length === 0 && differences(reference!, seen).every((name) => name in shows)
+    names.every((name) => shows[name]?.test(seen[name] ?? ""))
   );
   if (explanation !== undefined) return { result: "explained", explanation, difference };
   // Two that fail in the same way are not the same in anything that matters.

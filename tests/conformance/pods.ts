@@ -39,8 +39,9 @@ export const ONCE_CONTAINERS = 4;
 
 const LATE = `nc -ll -p ${LATE_PORT} -e sh -c 'cat > /dev/null; sleep 2; echo late'`;
 
-/** Makes all pods; what an earlier run has left is replaced. */
+/** Makes all pods, in place of what an earlier run has left. */
 export async function createPods(cluster: Cluster, columns: readonly Column[]): Promise<void> {
+  await deleteRemains(cluster);
   const asleep: ContainerSpec = { command: ASLEEP };
   const answers: ContainerSpec = {
     command: ["sh", "-c", `${ANSWERS}; exec ${ASLEEP.join(" ")}`],
@@ -78,6 +79,13 @@ export async function createPods(cluster: Cluster, columns: readonly Column[]): 
 export async function deletePods(cluster: Cluster, columns: readonly Column[]): Promise<void> {
   const names = [...Object.values(POD), ...columns.map(attachPod)];
   await Promise.all(names.map((name) => deletePod(cluster, name)));
+}
+
+/** What a run has left that was killed. */
+async function deleteRemains(cluster: Cluster): Promise<void> {
+  const names = (await asAdmin(cluster, "get", "pods", "-o", "name")).split("\n")
+    .filter((name) => /^pod\/conformance-(one|kinds|attach-|run-)/.test(name));
+  if (names.length > 0) await asAdmin(cluster, "delete", ...names, "--ignore-not-found", "--now");
 }
 
 async function addEphemeral(cluster: Cluster): Promise<void> {

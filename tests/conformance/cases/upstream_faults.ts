@@ -92,16 +92,26 @@ export const SCRIPTS: Readonly<Record<string, Script>> = {
   },
 };
 
+const NONE: readonly string[] = [];
+
+interface Asked {
+  /** @default {FAKED.pod} */
+  pod?: string;
+  /** By which the kubelet keeps the request's head. */
+  word?: string;
+  /** Lines beside those of the upgrade. */
+  headers?: readonly string[];
+}
+
 const target = (script: string, pod: string = FAKED.pod, word = "") =>
   podTarget(pod, "exec", { command: word === "" ? [script] : [script, word], stdin: "1", stdout: "1" });
 
 async function overSpdy(
   at: Column,
   script: string,
-  pod?: string,
-  headers: readonly string[] = [],
+  { pod = FAKED.pod, word = "", headers = NONE }: Asked = {},
 ): Promise<Seen> {
-  const request = { target: target(script, pod, at.word), headers: [...spdyUpgrade(V4), ...headers] };
+  const request = { target: target(script, pod, word), headers: [...spdyUpgrade(V4), ...headers] };
   using session = await SpdySession.open(at, request);
   if (session.isOpen) await session.open("error", "stdin", "stdout");
   return await session.seen(2_000);
@@ -162,7 +172,7 @@ export function upstreamCases(kubelet: Pick<FakedKubelet, "heads">): Case[] {
     ...common("is not there", protocol),
     play: (at) =>
       protocol === "SPDY v4"
-        ? overSpdy(at, "none", FAKED.unreachable)
+        ? overSpdy(at, "none", { pod: FAKED.unreachable })
         : overWebSocket(at, "none", protocol === "WebSocket v4" ? V4 : V5, FAKED.unreachable),
   }));
   const forwardedFor: Case = {
@@ -173,7 +183,7 @@ export function upstreamCases(kubelet: Pick<FakedKubelet, "heads">): Case[] {
     when: "the kubelet is asked",
     then: "it learns that, and who asked the API server",
     play: async (at) => {
-      await overSpdy(at, "no-status", FAKED.pod, ["X-Forwarded-For: 192.0.2.1"]);
+      await overSpdy(at, "no-status", { word: at.word, headers: ["X-Forwarded-For: 192.0.2.1"] });
       const head = kubelet.heads.get(at.word) ?? "no request";
       return { "x-forwarded-for": /^x-forwarded-for: (.*)$/im.exec(head)?.[1] ?? "none" };
     },
