@@ -10,9 +10,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   session: ["kube", "protocol"],
   authz: ["kube"],
   audit: ["kube"],
-  routes: ["authz", "session", "audit", "kube", "protocol"],
+  recording: [],
+  routes: ["authz", "session", "audit", "recording", "kube", "protocol"],
   server: ["routes", "authz", "session", "audit", "kube", "protocol"],
-  cli: ["audit", "kube", "config"],
+  cli: ["audit", "recording", "kube", "config"],
   log: [],
 };
 

@@ -1,0 +1,120 @@
+import { Buffer } from "node:buffer";
+import { RecordingError } from "./recording_error.ts";
+
+/** What happened on a stream, as a data block tells it. `in` is towards the pod. */
+export const CHUNK = {
+  /** Bytes are JSON: `{"id": 5, "stream": "stdout"}`. The first chunk of its stream. */
+  OPENED: 0,
+  /** Bytes of the stream. */
+  IN: 1,
+  OUT: 2,
+  /** That side will say no more. No bytes. */
+  CLOSED_IN: 3,
+  CLOSED_OUT: 4,
+  /** That side gave the stream up. Bytes are its RST status in decimal. */
+  RESET_IN: 5,
+  RESET_OUT: 6,
+} as const;
+
+export type ChunkKind = typeof CHUNK[keyof typeof CHUNK];
+
+/** One thing that happened on one stream. */
+export interface Chunk {
+  /** Since the session began, in microseconds. Never less than that of the chunk before. */
+  atUs: number;
+  /** Streams are numbered from 0 in the order of their opening. */
+  stream: number;
+  kind: ChunkKind;
+  bytes: Uint8Array;
+}
+
+/** Kinds that fit beside a stream's number. */
+const KINDS = 8;
+
+/** Largest number that a varint here may hold: what JavaScript counts exactly, in 8 bytes of 7 bits. */
+const MAX_VARINT_BYTES = 8;
+
+/** Chunks in, the plain payload of one data block out. */
+export class ChunkEncoder {
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  #lastUs = 0;
+
+  /** Of what was pushed since the last `take`. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Copies the chunk:
+   *
+   *     microseconds since the chunk before, varint | stream × 8 + kind, varint | length, varint | bytes
+   *
+   * A varint has 7 bits a byte, the lowest first; the highest bit says that more follow. The first chunk of a block counts from
+   * the last one of the block before; the first of all from the session's begin.
+   */
+  push({ atUs, stream, kind, bytes }: Chunk): void {
+    const head: number[] = [];
+    varint(head, Math.max(0, atUs - this.#lastUs));
+    varint(head, stream * KINDS + kind);
+    varint(head, bytes.length);
+    const part = Buffer.allocUnsafe(head.length + bytes.length);
+    part.set(head);
+    part.set(bytes, head.length);
+    this.#parts.push(part);
+    this.#bytes += part.length;
+    this.#lastUs = Math.max(this.#lastUs, atUs);
+  }
+
+  /** What was pushed since the last call. */
+  take(): Uint8Array {
+    const plain = Buffer.concat(this.#parts, this.#bytes);
+    this.#parts = [];
+    this.#bytes = 0;
+    return plain;
+  }
+}
+
+function varint(to: number[], value: number): void {
+  let rest = value;
+  while (rest >= 0x80) {
+    to.push((rest % 0x80) | 0x80);
+    rest = Math.floor(rest / 0x80);
+  }
+  to.push(rest);
+}
+
+/** Plain payloads of data blocks in, in order, chunks out; the inverse of {@linkcode ChunkEncoder}. */
+export class ChunkDecoder {
+  #lastUs = 0;
+
+  /** @throws {RecordingError} `chunk_invalid` */
+  *read(plain: Uint8Array): Generator<Chunk, void, undefined> {
+    let at = 0;
+    const number = () => {
+      let value = 0;
+      for (let index = 0; index < MAX_VARINT_BYTES; index++) {
+        const byte = plain[at++];
+        if (byte === undefined) throw new RecordingError("chunk_invalid", "a chunk is cut");
+        value += (byte & 0x7f) * 0x80 ** index;
+        if (byte < 0x80) return value;
+      }
+      throw new RecordingError("chunk_invalid", "a number of a chunk is too long");
+    };
+    while (at < plain.length) {
+      this.#lastUs += number();
+      const tag = number();
+      const length = number();
+      const kind = tag % KINDS;
+      if (!isChunkKind(kind)) throw new RecordingError("chunk_invalid", `a chunk of kind ${kind}`);
+      if (length > plain.length - at) throw new RecordingError("chunk_invalid", "a chunk is cut");
+      const bytes = plain.subarray(at, at + length);
+      at += length;
+      yield { atUs: this.#lastUs, stream: Math.floor(tag / KINDS), kind, bytes };
+    }
+  }
+}
+
+function isChunkKind(kind: number): kind is ChunkKind {
+  return kind <= CHUNK.RESET_OUT;
+}

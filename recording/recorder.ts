@@ -1,0 +1,266 @@
+import { createHash, type Hash } from "node:crypto";
+import { CHUNK, type ChunkKind } from "./chunk.ts";
+import {
+  type RecordedStream,
+  type RecordingHeader,
+  type RecordingTrailer,
+  type StdinMode,
+  timestamp,
+} from "./document.ts";
+import { RecordingEncoder, type RecordingKeys } from "./recording_encoder.ts";
+
+/** `in` is towards the pod, `out` is towards the client. */
+type Direction = "in" | "out";
+
+/** What a session tells of its streams, before it forwards it. */
+export type RecordedEvent =
+  | { type: "opened"; id: number; stream: string }
+  | { type: "data"; id: number; stream: string; direction: Direction; bytes: Uint8Array }
+  | { type: "half_closed"; id: number; stream: string; direction: Direction }
+  | { type: "reset"; id: number; stream: string; direction: Direction; status: number };
+
+/** Where one recording goes. Appends are made one after the other. */
+export interface RecordingFile {
+  /** Resolves when the bytes will outlive a power cut. After it has rejected nothing more is appended. */
+  append(bytes: Uint8Array): Promise<void>;
+  /** The last append was made. */
+  close(): Promise<void>;
+}
+
+/** Bounds of one recording. */
+export interface RecorderOptions {
+  /** Bytes that a session may be ahead of what is durable. */
+  windowBytes: number;
+  /** How long a session may be ahead, in milliseconds. */
+  windowMs: number;
+  /** How often a seal is written while something is, in milliseconds. */
+  sealEveryMs: number;
+  stdin: StdinMode;
+  /** What of a session is kept when its recording cannot be written: nothing, or the session. */
+  isRequired: boolean;
+  /** Called once, where the recording broke. */
+  onFailure(cause: unknown): void;
+}
+
+/** Time, as a recorder needs it: milliseconds since 1970 with fractions. */
+export type Clock = () => number;
+
+/** Largest piece of a stream in one chunk, in bytes: a block holds several. */
+const MAX_CHUNK_BYTES = 64 * 1024;
+
+interface StreamState extends RecordedStream {
+  hashes: Record<Direction, Hash | undefined>;
+}
+
+/**
+ * A tap that writes down what it sees. What it returns is waited for before bytes are forwarded, so a session is never
+ * further ahead of its recording than the window, and ends where the recording does.
+ *
+ * While one append is under way what comes gathers for the next, so a slow disk makes larger blocks and not more of them.
+ */
+export class Recorder {
+  readonly #encoder: RecordingEncoder;
+  readonly #file: RecordingFile;
+  readonly #options: RecorderOptions;
+  readonly #now: Clock;
+  readonly #startedAtMs: number;
+  readonly #streams = new Map<number, StreamState>();
+  #streamCount = 0;
+  readonly #ended: RecordedStream[] = [];
+  /** Stream bytes that were seen and are not durable. */
+  #aheadBytes = 0;
+  #aheadSinceMs: number | undefined;
+  #sealedAtMs: number;
+  #writing: Promise<void> | undefined;
+  #failure: { cause: unknown } | undefined;
+  #waiting: PromiseWithResolvers<void> | undefined;
+
+  private constructor(
+    encoder: RecordingEncoder,
+    file: RecordingFile,
+    options: RecorderOptions,
+    startedAtMs: number,
+    now: Clock,
+  ) {
+    this.#encoder = encoder;
+    this.#file = file;
+    this.#options = options;
+    this.#startedAtMs = startedAtMs;
+    this.#sealedAtMs = startedAtMs;
+    this.#now = now;
+  }
+
+  /**
+   * Begins a recording: the header is durable when this resolves.
+   *
+   * @throws what the file throws
+   */
+  static async begin(
+    header: Omit<RecordingHeader, "startedAt" | "stdin">,
+    keys: RecordingKeys,
+    file: RecordingFile,
+    options: RecorderOptions,
+    now: Clock = Date.now,
+  ): Promise<Recorder> {
+    const startedAtMs = now();
+    const encoder = new RecordingEncoder(keys);
+    const whole = { ...header, startedAt: timestamp(startedAtMs), stdin: options.stdin };
+    await file.append(concat([...encoder.begin(whole), ...encoder.seal(startedAtMs)]));
+    return new Recorder(encoder, file, options, startedAtMs, now);
+  }
+
+  /** @throws where the recording is required and cannot be written */
+  push(event: RecordedEvent): void | Promise<void> {
+    if (this.#failure !== undefined) return this.#broken();
+    switch (event.type) {
+      case "opened":
+        this.#open(event.id, event.stream);
+        break;
+      case "data":
+        this.#data(event.id, event.direction, event.bytes);
+        break;
+      case "half_closed":
+        this.#chunk(event.id, event.direction === "in" ? CHUNK.CLOSED_IN : CHUNK.CLOSED_OUT);
+        break;
+      case "reset":
+        this.#chunk(
+          event.id,
+          event.direction === "in" ? CHUNK.RESET_IN : CHUNK.RESET_OUT,
+          new TextEncoder().encode(String(event.status)),
+        );
+        break;
+      default:
+        event satisfies never;
+    }
+    this.#writing ??= this.#write();
+    if (this.#isWithinWindow()) return;
+    this.#waiting ??= Promise.withResolvers();
+    return this.#waiting.promise;
+  }
+
+  /** Writes the trailer and the last seal. Resolves when they are durable. @throws where that fails and is required */
+  async end(end: Pick<RecordingTrailer, "reason" | "by" | "message" | "exitCode">): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== undefined) return await this.#broken();
+    const atMs = this.#now();
+    const streams = [...this.#ended, ...[...this.#streams.values()].map(summary)];
+    const trailer = { endedAt: timestamp(atMs), ...end, streams };
+    try {
+      await this.#file.append(concat(this.#encoder.end(trailer, atMs)));
+      await this.#file.close();
+    } catch (cause) {
+      this.#fail(cause);
+      await this.#broken();
+    }
+  }
+
+  #open(id: number, name: string): void {
+    const known = this.#streams.get(id);
+    if (known !== undefined) this.#ended.push(summary(known));
+    const stream = this.#streamCount++;
+    const hashes = { in: undefined, out: undefined };
+    this.#streams.set(id, { stream, name, bytesIn: 0, bytesOut: 0, hashes });
+    this.#chunk(id, CHUNK.OPENED, new TextEncoder().encode(JSON.stringify({ id, stream: name })));
+  }
+
+  #data(id: number, direction: Direction, bytes: Uint8Array): void {
+    const state = this.#streams.get(id);
+    if (state === undefined) return;
+    if (direction === "in") state.bytesIn += bytes.length;
+    else state.bytesOut += bytes.length;
+    const mode = state.name === "stdin" && direction === "in" ? this.#options.stdin : "content";
+    if (mode === "none") return;
+    (state.hashes[direction] ??= createHash("sha256")).update(bytes);
+    if (mode === "digest") return;
+    this.#ahead(bytes.length);
+    for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
+      const piece = bytes.subarray(at, at + MAX_CHUNK_BYTES);
+      this.#chunk(id, direction === "in" ? CHUNK.IN : CHUNK.OUT, piece);
+    }
+  }
+
+  #chunk(id: number, kind: ChunkKind, bytes: Uint8Array = new Uint8Array()): void {
+    const state = this.#streams.get(id);
+    if (state === undefined) return;
+    const atUs = Math.round((this.#now() - this.#startedAtMs) * 1000);
+    this.#encoder.push({ atUs, stream: state.stream, kind, bytes });
+  }
+
+  #ahead(bytes: number): void {
+    this.#aheadBytes += bytes;
+    this.#aheadSinceMs ??= this.#now();
+  }
+
+  #isWithinWindow(): boolean {
+    if (this.#aheadSinceMs === undefined) return true;
+    const { windowBytes, windowMs } = this.#options;
+    return this.#aheadBytes <= windowBytes && this.#now() - this.#aheadSinceMs <= windowMs;
+  }
+
+  /** Appends until nothing is pending. What comes meanwhile goes with the next append. */
+  async #write(): Promise<void> {
+    // One turn later, what the same read gave rise to shares the first append too.
+    await Promise.resolve();
+    try {
+      while (this.#encoder.isPending) {
+        const bytes = this.#aheadBytes;
+        const since = this.#now();
+        const blocks = [...this.#encoder.flush(), ...this.#sealIfDue(since)];
+        await this.#file.append(concat(blocks));
+        this.#aheadBytes -= bytes;
+        this.#aheadSinceMs = this.#aheadBytes > 0 ? since : undefined;
+        if (this.#isWithinWindow()) this.#release();
+      }
+    } catch (cause) {
+      this.#fail(cause);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  #sealIfDue(atMs: number): Uint8Array[] {
+    if (atMs - this.#sealedAtMs < this.#options.sealEveryMs) return [];
+    this.#sealedAtMs = atMs;
+    return this.#encoder.seal(atMs);
+  }
+
+  #release(): void {
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { cause };
+    this.#options.onFailure(cause);
+    if (this.#options.isRequired) this.#waiting?.reject(cause);
+    else this.#waiting?.resolve();
+    this.#waiting = undefined;
+  }
+
+  /** What a session is told that goes on after its recording broke. */
+  #broken(): void | Promise<void> {
+    if (this.#options.isRequired) return Promise.reject(this.#failure?.cause);
+  }
+}
+
+function summary({ stream, name, bytesIn, bytesOut, hashes }: StreamState): RecordedStream {
+  return {
+    stream,
+    name,
+    bytesIn,
+    bytesOut,
+    ...(hashes.in && { sha256In: hashes.in.copy().digest("hex") }),
+    ...(hashes.out && { sha256Out: hashes.out.copy().digest("hex") }),
+  };
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

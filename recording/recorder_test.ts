@@ -1,0 +1,187 @@
+import assert from "node:assert/strict";
+import type { RecordingHeader, StdinMode } from "./document.ts";
+import { Recorder, type RecordingFile } from "./recorder.ts";
+import { RecordingReader } from "./recording_reader.ts";
+import { Verifier } from "./signer.ts";
+import { RecordingVerifier } from "./verify.ts";
+
+const HEADER: Omit<RecordingHeader, "startedAt" | "stdin"> = {
+  auditId: "5f0c8d4e",
+  user: { username: "alice" },
+  sourceIps: ["192.0.2.7"],
+  kind: "exec",
+  namespace: "default",
+  pod: "web",
+  podUid: "u-1",
+  node: "n1",
+  tty: false,
+  protocol: "SPDY/3.1 v4.channel.k8s.io",
+};
+const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
+
+/** A file in memory whose appends wait for a word. */
+class SlowFile implements RecordingFile {
+  readonly parts: Uint8Array[] = [];
+  isClosed = false;
+  #gate: PromiseWithResolvers<void> | undefined;
+  failure: Error | undefined;
+
+  stall(): void {
+    this.#gate = Promise.withResolvers();
+  }
+
+  go(): void {
+    this.#gate?.resolve();
+    this.#gate = undefined;
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    await this.#gate?.promise;
+    if (this.failure !== undefined) throw this.failure;
+    this.parts.push(bytes.slice());
+  }
+
+  close(): Promise<void> {
+    this.isClosed = true;
+    return Promise.resolve();
+  }
+
+  bytes(): Uint8Array {
+    return new Uint8Array(this.parts.flatMap((part) => [...part]));
+  }
+}
+
+interface Started {
+  recorder: Recorder;
+  file: SlowFile;
+  failures: unknown[];
+}
+
+async function start(
+  options: { stdin?: StdinMode; isRequired?: boolean; windowBytes?: number } = {},
+): Promise<Started> {
+  const file = new SlowFile();
+  const failures: unknown[] = [];
+  const { stdin = "content", isRequired = true, windowBytes = 1000 } = options;
+  const bounds = { windowBytes, windowMs: 60_000, sealEveryMs: 60_000, stdin, isRequired };
+  const onFailure = (cause: unknown) => void failures.push(cause);
+  const recorder = await Recorder.begin(HEADER, { signer: undefined }, file, { ...bounds, onFailure });
+  return { recorder, file, failures };
+}
+
+const out = (text: string) => ({
+  type: "data" as const,
+  id: 5,
+  stream: "stdout",
+  direction: "out" as const,
+  bytes: new TextEncoder().encode(text),
+});
+const typed = (text: string) => ({ ...out(text), id: 3, stream: "stdin", direction: "in" as const });
+
+function read(file: SlowFile) {
+  return [...new RecordingReader().push(file.bytes())];
+}
+
+Deno.test("Recorder writes what was said, stream by stream, and how it ended", async () => {
+  const { recorder, file } = await start();
+  await recorder.push({ type: "opened", id: 3, stream: "stdin" });
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  await recorder.push(typed("ls\n"));
+  await recorder.push(out("a  b\n"));
+  await recorder.push({ type: "half_closed", id: 5, stream: "stdout", direction: "out" });
+  await recorder.push({ type: "reset", id: 3, stream: "stdin", direction: "out", status: 5 });
+  await recorder.end(END);
+  const said = read(file).map((event) => {
+    switch (event.type) {
+      case "header":
+        return `${event.header.pod} by ${event.header.auditId}`;
+      case "trailer":
+        return `${event.trailer.reason} ${event.trailer.exitCode}`;
+      case "data":
+        return `${event.name} ${event.direction} ${new TextDecoder().decode(event.bytes).trim()}`;
+      default:
+        return `${event.type} ${event.name}`;
+    }
+  });
+  assert.deepEqual(said, [
+    "web by 5f0c8d4e",
+    "opened stdin",
+    "opened stdout",
+    "stdin in ls",
+    "stdout out a  b",
+    "half_closed stdout",
+    "reset stdin",
+    "command_ended 0",
+  ]);
+  assert.ok(file.isClosed);
+  const verifier = new RecordingVerifier(new Verifier([]));
+  verifier.push(file.bytes());
+  assert.equal(verifier.end().fault, undefined);
+});
+
+const stdinModes = [
+  { stdin: "content", isKept: true, hasDigest: true },
+  { stdin: "digest", isKept: false, hasDigest: true },
+  { stdin: "none", isKept: false, hasDigest: false },
+] as const;
+for (const { stdin, isKept, hasDigest } of stdinModes) {
+  Deno.test(`Recorder of stdin ${stdin} ${isKept ? "keeps" : "does not keep"} what is typed`, async () => {
+    const { recorder, file } = await start({ stdin });
+    await recorder.push({ type: "opened", id: 3, stream: "stdin" });
+    await recorder.push(typed("hunter2"));
+    await recorder.end(END);
+    assert.equal(new TextDecoder().decode(file.bytes()).includes("hunter2"), isKept);
+    const [trailer] = read(file).flatMap((event) => event.type === "trailer" ? [event.trailer] : []);
+    const digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+    assert.deepEqual(trailer?.streams, [
+      { stream: 0, name: "stdin", bytesIn: 7, bytesOut: 0, ...(hasDigest && { sha256In: digest }) },
+    ]);
+  });
+}
+
+Deno.test("Recorder lets a session go ahead by its window, and no further until the file has it", async () => {
+  const { recorder, file } = await start();
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  file.stall();
+  assert.equal(recorder.push(out("x".repeat(1000))), undefined);
+  let isThrough = false;
+  const waiting = Promise.resolve(recorder.push(out("y"))).then(() => isThrough = true);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(isThrough, false);
+  file.go();
+  await waiting;
+  await recorder.end(END);
+});
+
+Deno.test("Recorder ends a session whose recording is required and cannot be written", async () => {
+  const { recorder, file, failures } = await start();
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  file.stall();
+  const pushed = recorder.push(out("x".repeat(2000)));
+  file.failure = new Error("no space left on device");
+  file.go();
+  await assert.rejects(async () => await pushed, /no space left/);
+  await assert.rejects(async () => await recorder.push(out("more")), /no space left/);
+  await assert.rejects(recorder.end(END), /no space left/);
+  assert.equal(failures.length, 1);
+});
+
+Deno.test("Recorder goes without, once, where the recording is not required", async () => {
+  const { recorder, file, failures } = await start({ isRequired: false });
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  file.failure = new Error("no space left on device");
+  await recorder.push(out("x".repeat(2000)));
+  await recorder.push(out("more"));
+  await recorder.end(END);
+  assert.equal(failures.length, 1);
+});
+
+Deno.test("Recorder keeps every byte of a stream that is larger than any block", async () => {
+  const { recorder, file } = await start({ windowBytes: 4 << 20 });
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  const text = crypto.randomUUID().repeat(60_000);
+  await recorder.push(out(text));
+  await recorder.end(END);
+  const kept = read(file).flatMap((event) => event.type === "data" ? [event.bytes] : []);
+  assert.equal(await new Blob(kept.map((bytes) => bytes.slice())).text(), text);
+});

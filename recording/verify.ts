@@ -1,0 +1,123 @@
+import { BLOCK, type Block, BlockReader, type Position } from "./block.ts";
+import { decodeDocument, sealedBytes } from "./document.ts";
+import { RecordingError } from "./recording_error.ts";
+import type { Verifier } from "./signer.ts";
+
+/** What is wrong with a recording, and where: every byte before `at` is what was written. */
+export interface Fault {
+  code: RecordingError["code"] | "tail_missing" | "seal_missing" | "key_unknown";
+  message: string;
+  at: Position;
+}
+
+/** What holds of a recording. */
+export interface Verification {
+  /** The first thing that is wrong; absent where nothing is. */
+  fault?: Fault;
+  /** Whole blocks that stand in an unbroken chain. */
+  blocks: number;
+  /** Seals whose signature is right. */
+  seals: number;
+  header: Record<string, unknown> | undefined;
+  trailer: Record<string, unknown> | undefined;
+}
+
+/**
+ * Checks a recording as its bytes come: each block's link, the order of the blocks, each seal. What is encrypted need not be
+ * decrypted for it.
+ *
+ * @param verifier whose seals count; without keys links are checked, but anyone could have made them
+ */
+export class RecordingVerifier {
+  readonly #verifier: Verifier;
+  readonly #reader = new BlockReader();
+  #at: Position = { offset: 0, block: 1 };
+  #fault: Fault | undefined;
+  #blocks = 0;
+  #seals = 0;
+  #isSealed = false;
+  #unknownKey: string | undefined;
+  #header: Record<string, unknown> | undefined;
+  #trailer: Record<string, unknown> | undefined;
+
+  constructor(verifier: Verifier) {
+    this.#verifier = verifier;
+  }
+
+  /** @param chunk the next bytes of the file */
+  push(chunk: Uint8Array): void {
+    if (this.#fault !== undefined) return;
+    try {
+      let before = this.#reader.link;
+      this.#at = this.#reader.position;
+      for (const block of this.#reader.push(chunk)) {
+        this.#block(block, before);
+        this.#blocks++;
+        before = block.link;
+        this.#at = this.#reader.position;
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof RecordingError)) throw thrown;
+      this.#fault = { code: thrown.code, message: thrown.message, at: this.#at };
+    }
+  }
+
+  /** The file has ended. */
+  end(): Verification {
+    const fault = this.#fault ?? this.#missing();
+    const { header, trailer } = { header: this.#header, trailer: this.#trailer };
+    return { ...(fault && { fault }), blocks: this.#blocks, seals: this.#seals, header, trailer };
+  }
+
+  #missing(): Fault | undefined {
+    const at = this.#reader.position;
+    const rest = this.#reader.heldBytes;
+    if (this.#trailer === undefined || (rest > 0 && !this.#isSealed)) {
+      const cut = rest > 0 ? `, within a block of which ${rest} bytes are there` : "";
+      return { code: "tail_missing", message: `the recording ends before its end${cut}`, at };
+    }
+    if (rest > 0) return { code: "order_wrong", message: "bytes follow the recording's end", at };
+    if (this.#verifier.isEmpty) return undefined;
+    if (!this.#isSealed) {
+      return { code: "seal_missing", message: "no signature stands behind the trailer", at };
+    }
+    if (this.#unknownKey === undefined) return undefined;
+    return { code: "key_unknown", message: `signed with a key that is not known: ${this.#unknownKey}`, at };
+  }
+
+  #block({ kind, payload }: Block, before: Uint8Array): void {
+    if ((kind === BLOCK.HEADER) !== (this.#blocks === 0)) {
+      throw order("a header that is not the first block, or none");
+    }
+    if (this.#trailer !== undefined && (kind !== BLOCK.SEAL || this.#isSealed)) {
+      throw order("a block behind the recording's end");
+    }
+    this.#isSealed = kind === BLOCK.SEAL;
+    if (kind === BLOCK.HEADER) this.#header = decodeDocument(payload);
+    if (kind === BLOCK.TRAILER) this.#trailer = decodeDocument(payload);
+    if (kind === BLOCK.SEAL) this.#seal(decodeDocument(payload), before);
+  }
+
+  #seal({ at, key, signature }: Record<string, unknown>, before: Uint8Array): void {
+    if (typeof at !== "string" || typeof key !== "string" || typeof signature !== "string") {
+      throw new RecordingError("payload_invalid", "a seal without time, key or signature");
+    }
+    if (this.#verifier.isEmpty) return;
+    const isRight = this.#verifier.verify(key, sealedBytes(at, before), fromBase64(signature));
+    if (isRight === undefined) this.#unknownKey = key;
+    else if (isRight) this.#seals++;
+    else throw new RecordingError("signature_wrong", `the signature of ${at} is wrong`);
+  }
+}
+
+function order(message: string): RecordingError {
+  return new RecordingError("order_wrong", message);
+}
+
+function fromBase64(text: string): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(text);
+  } catch {
+    throw new RecordingError("payload_invalid", "a signature that is no base64");
+  }
+}
