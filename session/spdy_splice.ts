@@ -130,7 +130,7 @@ class SpdySplice implements Disposable {
   async run(): Promise<SessionEnd> {
     const fromClient = this.#pumpClient();
     const fromUpstream = this.#pumpUpstream();
-    const end = await this.#lifetime.ended;
+    const end = this.#status.settle(await this.#lifetime.ended);
     this.#upstream.close();
     await atMost(this.#options.limits.lingerMs, fromUpstream);
     await atMost(this.#options.limits.lingerMs, this.#farewell(end).then(() => this.#client.endWrites()));

@@ -104,6 +104,16 @@ Deno.test("spliceSpdy passes a whole command on, and counts its bytes", async ()
   ]]);
 });
 
+for (const party of ["client", "kubelet"] as const) {
+  Deno.test(`a connection that the ${party} resets when the command's end is told is no loss`, async () => {
+    const all = await opened();
+    await Promise.all([all.kubelet.data(1, SUCCESS), all.client.take(1)]);
+    all[`${party}End`].lose();
+    const { reason, exitCode } = await all.ended;
+    assert.deepEqual([reason, exitCode], ["command_ended", 0]);
+  });
+}
+
 Deno.test("a client that waits for the end reads it at once, and what it still sends is dropped", async () => {
   const all = await opened({ limits: { lingerMs: 5_000 } });
   const { client, kubelet, clientEnd, ended } = all;

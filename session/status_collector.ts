@@ -4,9 +4,19 @@ import {
   MAX_STATUS_DOCUMENT_BYTES,
   parseStatusDocument,
 } from "../protocol/remote_command/status_document.ts";
-import type { SessionEnd } from "./stream_event.ts";
+import { COMMAND_ENDED, type EndReason, type SessionEnd } from "./stream_event.ts";
 
 const ATTACH_ENDED = "the container's process ended, or the session detached from it";
+
+/**
+ * Ends that say nothing once the command's end is told: whoever closes its socket with bytes unread, as kubelets and clients do
+ * when they are done, resets the connection, and whether that is seen before its end is a matter of luck.
+ */
+const AFTERMATH: ReadonlySet<EndReason> = new Set([
+  "upstream_vanished",
+  "upstream_closed",
+  "client_vanished",
+]);
 
 /** What a session is for. An attach ends with its container's process, or detaches from it; the exit code is not told. */
 export type Purpose = "exec" | "attach";
@@ -65,6 +75,11 @@ export class StatusCollector {
     this.#isOver = true;
     if (!this.#hasDocument) return new TextEncoder().encode(message);
     return failureDocument({ message, reason: "InternalError", code: 500 });
+  }
+
+  /** The command's end where it was told and `end` is but its aftermath. */
+  settle(end: SessionEnd): SessionEnd {
+    return this.hasEnded && AFTERMATH.has(end.reason) ? COMMAND_ENDED : end;
   }
 
   /** `end` with what the status document says of the command. */

@@ -137,7 +137,7 @@ class Translation implements Disposable {
     const { lingerMs } = this.#options.limits;
     const fromClient = this.#pumpClient();
     const fromUpstream = this.#pumpUpstream();
-    const end = await this.#lifetime.ended;
+    const end = this.#status.settle(await this.#lifetime.ended);
     this.#accepted.resolve();
     await atMost(lingerMs, this.#leaveUpstream());
     this.#upstream.close();

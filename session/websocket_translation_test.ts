@@ -122,6 +122,15 @@ const STREAMS = [
   { name: "stdout", requested: { ...ALL, stdin: false, stderr: false }, want: ["1 error", "3 stdout"] },
 ];
 for (const { name, requested, want } of STREAMS) {
+  Deno.test("a connection that the kubelet resets when the command's end is told is no loss", async () => {
+    const all = await opened("v5.channel.k8s.io");
+    await all.kubelet.data(1, '{"metadata":{},"status":"Success"}');
+    all.kubeletEnd.lose();
+    const [lines, { reason, exitCode }] = await Promise.all([all.client.rest(), all.ended]);
+    assert.deepEqual([reason, exitCode], ["command_ended", 0]);
+    assert.deepEqual(lines, ['3:{"metadata":{},"status":"Success"}', "close 1000"]);
+  });
+
   Deno.test(`translateWebSocket opens the streams of ${name} as client-go does`, async () => {
     const all = await opened("v5.channel.k8s.io", requested);
     assert.deepEqual(all.names, want);
