@@ -27,7 +27,7 @@ const SIZE = { columns: 91, rows: 31 };
  * Answers each line, on standard error where it begins with `err`; not at once, because containerd connects stdin before stdout,
  * and what is written in between is seen by nobody.
  */
-const ANSWER = 'sleep 0.3; case $line in err*) echo "got $line" >&2 ;; *) echo "got $line" ;; esac';
+const ANSWER = 'sleep 1; case $line in err*) echo "got $line" >&2 ;; *) echo "got $line" ;; esac';
 const reader: ContainerSpec = {
   command: ["sh", "-c", `while read -r line; do ${ANSWER}; done; exec ${ASLEEP.join(" ")}`],
   stdin: true,
@@ -195,7 +195,8 @@ for (const { name, user, args, stderr } of refusals) {
 }
 
 const NEW_POD = [`--image=${IMAGE}`, "--image-pull-policy=Never", `--labels=${RUN_LABEL}`];
-const TALK_ONCE = ["sh", "-c", 'read -r line; sleep 0.5; echo "got $line"; exit 3'];
+/** Late enough for containerd to have connected stdout on a machine that is busy. */
+const TALK_ONCE = ["sh", "-c", 'read -r line; sleep 3; echo "got $line"; exit 3'];
 
 for (const client of ["websocket", "kubectl-1.20", "kubectl-1.34"] as const) {
   live(`kubectl run -i --rm is the same by ${client}`, async () => {
