@@ -14,6 +14,8 @@ export const CHUNK = {
   /** That side gave the stream up. Bytes are its RST status in decimal. */
   RESET_IN: 5,
   RESET_OUT: 6,
+  /** Bytes are JSON, what the stream came to: `StreamTotals`. The last chunk of its stream. */
+  ENDED: 7,
 } as const;
 
 export type ChunkKind = typeof CHUNK[keyof typeof CHUNK];
@@ -28,7 +30,7 @@ export interface Chunk {
   bytes: Uint8Array;
 }
 
-/** Kinds that fit beside a stream's number. */
+/** Kinds that fit beside a stream's number: all of them are taken. */
 const KINDS = 8;
 
 /** Largest number that a varint here may hold: what JavaScript counts exactly, in 8 bytes of 7 bits. */
@@ -116,5 +118,5 @@ export class ChunkDecoder {
 }
 
 function isChunkKind(kind: number): kind is ChunkKind {
-  return kind <= CHUNK.RESET_OUT;
+  return kind <= CHUNK.ENDED;
 }

@@ -27,18 +27,17 @@ export interface RecordingHeader {
   /** What the client speaks. */
   protocol: string;
   stdin: StdinMode;
+  /** What of all other streams is kept; `digest` for a port-forward whose bytes are not asked for. */
+  streams: "digest" | "content";
   /** How the keys of encrypted blocks are had: an age file, in its armor, that holds 32 bytes. */
   encryption?: { cipher: "AES-256-GCM"; age: string };
 }
 
-/** What one stream came to. */
-export interface RecordedStream {
-  /** Its number in chunks. */
-  stream: number;
-  name: string;
+/** What one stream came to; its last chunk. */
+export interface StreamTotals {
   bytesIn: number;
   bytesOut: number;
-  /** Hexadecimal, of all bytes that way; where there were any. */
+  /** Hexadecimal, of all bytes that way; absent where there were none, or nothing of them is kept. */
   sha256In?: string;
   sha256Out?: string;
 }
@@ -52,7 +51,8 @@ export interface RecordingTrailer {
   by: string;
   message: string;
   exitCode?: number;
-  streams: readonly RecordedStream[];
+  /** Of all streams together. */
+  totals: { streams: number; bytesIn: number; bytesOut: number };
 }
 
 /** A seal block: who vouches for all blocks before it. */
@@ -75,7 +75,9 @@ export function sealedBytes(at: string, link: Uint8Array): Uint8Array {
 }
 
 /** JSON, as it stands in a block. */
-export function encodeDocument(document: RecordingHeader | RecordingTrailer | Seal): Uint8Array {
+export function encodeDocument(
+  document: RecordingHeader | RecordingTrailer | Seal | StreamTotals,
+): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(document));
 }
 

@@ -1,13 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
 import { CHUNK, type ChunkKind } from "./chunk.ts";
 import {
-  type RecordedStream,
+  encodeDocument,
   type RecordingHeader,
   type RecordingTrailer,
   type StdinMode,
+  type StreamTotals,
   timestamp,
 } from "./document.ts";
 import { RecordingEncoder, type RecordingKeys } from "./recording_encoder.ts";
+import { RecordingError } from "./recording_error.ts";
 
 /** `in` is towards the pod, `out` is towards the client. */
 type Direction = "in" | "out";
@@ -33,10 +35,14 @@ export interface RecorderOptions {
   windowBytes: number;
   /** How long a session may be ahead, in milliseconds. */
   windowMs: number;
+  /** How long one append may take before the recording counts as broken, in milliseconds. */
+  appendTimeoutMs: number;
   /** How often a seal is written while something is, in milliseconds. */
   sealEveryMs: number;
   stdin: StdinMode;
-  /** What of a session is kept when its recording cannot be written: nothing, or the session. */
+  /** What of all other streams is kept. @default {"content"} */
+  streams?: "digest" | "content";
+  /** Whether the session ends where its recording cannot be written. */
   isRequired: boolean;
   /** Called once, where the recording broke. */
   onFailure(cause: unknown): void;
@@ -48,8 +54,14 @@ export type Clock = () => number;
 /** Largest piece of a stream in one chunk, in bytes: a block holds several. */
 const MAX_CHUNK_BYTES = 64 * 1024;
 
-interface StreamState extends RecordedStream {
-  hashes: Record<Direction, Hash | undefined>;
+interface StreamState {
+  /** Its number in the recording. */
+  number: number;
+  name: string;
+  bytes: Record<Direction, number>;
+  hashes: Partial<Record<Direction, Hash>>;
+  /** Ways that were closed. */
+  closed: Set<Direction>;
 }
 
 /**
@@ -64,9 +76,9 @@ export class Recorder {
   readonly #options: RecorderOptions;
   readonly #now: Clock;
   readonly #startedAtMs: number;
+  /** Those that are open. */
   readonly #streams = new Map<number, StreamState>();
-  #streamCount = 0;
-  readonly #ended: RecordedStream[] = [];
+  readonly #totals = { streams: 0, bytesIn: 0, bytesOut: 0 };
   /** Stream bytes that were seen and are not durable. */
   #aheadBytes = 0;
   #aheadSinceMs: number | undefined;
@@ -96,7 +108,7 @@ export class Recorder {
    * @throws what the file throws
    */
   static async begin(
-    header: Omit<RecordingHeader, "startedAt" | "stdin">,
+    header: Omit<RecordingHeader, "startedAt" | "stdin" | "streams">,
     keys: RecordingKeys,
     file: RecordingFile,
     options: RecorderOptions,
@@ -104,8 +116,10 @@ export class Recorder {
   ): Promise<Recorder> {
     const startedAtMs = now();
     const encoder = new RecordingEncoder(keys);
-    const whole = { ...header, startedAt: timestamp(startedAtMs), stdin: options.stdin };
-    await file.append(concat([...encoder.begin(whole), ...encoder.seal(startedAtMs)]));
+    const { stdin, streams = "content" } = options;
+    const whole = { ...header, startedAt: timestamp(startedAtMs), stdin, streams };
+    const first = concat([...encoder.begin(whole), ...encoder.seal(startedAtMs)]);
+    await withDeadline(file.append(first), options.appendTimeoutMs);
     return new Recorder(encoder, file, options, startedAtMs, now);
   }
 
@@ -120,14 +134,10 @@ export class Recorder {
         this.#data(event.id, event.direction, event.bytes);
         break;
       case "half_closed":
-        this.#chunk(event.id, event.direction === "in" ? CHUNK.CLOSED_IN : CHUNK.CLOSED_OUT);
+        this.#halfClose(event.id, event.direction);
         break;
       case "reset":
-        this.#chunk(
-          event.id,
-          event.direction === "in" ? CHUNK.RESET_IN : CHUNK.RESET_OUT,
-          new TextEncoder().encode(String(event.status)),
-        );
+        this.#reset(event.id, event.direction, event.status);
         break;
       default:
         event satisfies never;
@@ -138,37 +148,48 @@ export class Recorder {
     return this.#waiting.promise;
   }
 
-  /** Writes the trailer and the last seal. Resolves when they are durable. @throws where that fails and is required */
-  async end(end: Pick<RecordingTrailer, "reason" | "by" | "message" | "exitCode">): Promise<void> {
+  /**
+   * Writes the trailer and the last seal.
+   *
+   * @returns when they are durable: the last link, hexadecimal; `undefined` where the recording broke and need not be whole
+   * @throws where it broke and is required
+   */
+  async end(end: Omit<RecordingTrailer, "endedAt" | "totals">): Promise<string | undefined> {
     await this.#writing;
     if (this.#failure !== undefined) return await this.#broken();
+    for (const id of [...this.#streams.keys()]) this.#close(id);
     const atMs = this.#now();
-    const streams = [...this.#ended, ...[...this.#streams.values()].map(summary)];
-    const trailer = { endedAt: timestamp(atMs), ...end, streams };
+    const trailer = { endedAt: timestamp(atMs), ...end, totals: this.#totals };
     try {
-      await this.#file.append(concat(this.#encoder.end(trailer, atMs)));
+      const last = concat(this.#encoder.end(trailer, atMs));
+      await withDeadline(this.#file.append(last), this.#options.appendTimeoutMs);
       await this.#file.close();
+      return this.#encoder.link.toHex();
     } catch (cause) {
       this.#fail(cause);
-      await this.#broken();
+      return await this.#broken();
     }
   }
 
   #open(id: number, name: string): void {
-    const known = this.#streams.get(id);
-    if (known !== undefined) this.#ended.push(summary(known));
-    const stream = this.#streamCount++;
-    const hashes = { in: undefined, out: undefined };
-    this.#streams.set(id, { stream, name, bytesIn: 0, bytesOut: 0, hashes });
+    this.#close(id); // a number that is used anew
+    const number = this.#totals.streams++;
+    this.#streams.set(id, {
+      number,
+      name,
+      bytes: { in: 0, out: 0 },
+      hashes: {},
+      closed: new Set(),
+    });
     this.#chunk(id, CHUNK.OPENED, new TextEncoder().encode(JSON.stringify({ id, stream: name })));
   }
 
   #data(id: number, direction: Direction, bytes: Uint8Array): void {
     const state = this.#streams.get(id);
     if (state === undefined) return;
-    if (direction === "in") state.bytesIn += bytes.length;
-    else state.bytesOut += bytes.length;
-    const mode = state.name === "stdin" && direction === "in" ? this.#options.stdin : "content";
+    state.bytes[direction] += bytes.length;
+    const { stdin, streams = "content" } = this.#options;
+    const mode = state.name === "stdin" && direction === "in" ? stdin : streams;
     if (mode === "none") return;
     (state.hashes[direction] ??= createHash("sha256")).update(bytes);
     if (mode === "digest") return;
@@ -179,11 +200,35 @@ export class Recorder {
     }
   }
 
+  #halfClose(id: number, direction: Direction): void {
+    const state = this.#streams.get(id);
+    if (state === undefined || state.closed.has(direction)) return;
+    this.#chunk(id, direction === "in" ? CHUNK.CLOSED_IN : CHUNK.CLOSED_OUT);
+    state.closed.add(direction);
+    if (state.closed.size === 2) this.#close(id);
+  }
+
+  #reset(id: number, direction: Direction, status: number): void {
+    const kind = direction === "in" ? CHUNK.RESET_IN : CHUNK.RESET_OUT;
+    this.#chunk(id, kind, new TextEncoder().encode(String(status)));
+    this.#close(id);
+  }
+
+  /** Says what a stream came to, and forgets it: a session may have any number of streams one after the other. */
+  #close(id: number): void {
+    const state = this.#streams.get(id);
+    if (state === undefined) return;
+    this.#chunk(id, CHUNK.ENDED, encodeDocument(totalsOf(state)));
+    this.#totals.bytesIn += state.bytes.in;
+    this.#totals.bytesOut += state.bytes.out;
+    this.#streams.delete(id);
+  }
+
   #chunk(id: number, kind: ChunkKind, bytes: Uint8Array = new Uint8Array()): void {
     const state = this.#streams.get(id);
     if (state === undefined) return;
     const atUs = Math.round((this.#now() - this.#startedAtMs) * 1000);
-    this.#encoder.push({ atUs, stream: state.stream, kind, bytes });
+    this.#encoder.push({ atUs, stream: state.number, kind, bytes });
   }
 
   #ahead(bytes: number): void {
@@ -206,7 +251,7 @@ export class Recorder {
         const bytes = this.#aheadBytes;
         const since = this.#now();
         const blocks = [...this.#encoder.flush(), ...this.#sealIfDue(since)];
-        await this.#file.append(concat(blocks));
+        await withDeadline(this.#file.append(concat(blocks)), this.#options.appendTimeoutMs);
         this.#aheadBytes -= bytes;
         this.#aheadSinceMs = this.#aheadBytes > 0 ? since : undefined;
         if (this.#isWithinWindow()) this.#release();
@@ -239,20 +284,32 @@ export class Recorder {
   }
 
   /** What a session is told that goes on after its recording broke. */
-  #broken(): void | Promise<void> {
-    if (this.#options.isRequired) return Promise.reject(this.#failure?.cause);
+  #broken(): undefined | Promise<never> {
+    return this.#options.isRequired ? Promise.reject(this.#failure?.cause) : undefined;
   }
 }
 
-function summary({ stream, name, bytesIn, bytesOut, hashes }: StreamState): RecordedStream {
+function totalsOf({ bytes, hashes }: StreamState): StreamTotals {
   return {
-    stream,
-    name,
-    bytesIn,
-    bytesOut,
-    ...(hashes.in && { sha256In: hashes.in.copy().digest("hex") }),
-    ...(hashes.out && { sha256Out: hashes.out.copy().digest("hex") }),
+    bytesIn: bytes.in,
+    bytesOut: bytes.out,
+    ...(hashes.in && { sha256In: hashes.in.digest("hex") }),
+    ...(hashes.out && { sha256Out: hashes.out.digest("hex") }),
   };
+}
+
+/** @throws {RecordingError} `sink_stalled` */
+async function withDeadline(append: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `the recording's store has not answered for ${ms / 1000} seconds`;
+    timer = setTimeout(() => reject(new RecordingError("sink_stalled", message)), ms);
+  });
+  try {
+    await Promise.race([append, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {

@@ -5,7 +5,7 @@ import { RecordingReader } from "./recording_reader.ts";
 import { Verifier } from "./signer.ts";
 import { RecordingVerifier } from "./verify.ts";
 
-const HEADER: Omit<RecordingHeader, "startedAt" | "stdin"> = {
+const HEADER: Omit<RecordingHeader, "startedAt" | "stdin" | "streams"> = {
   auditId: "5f0c8d4e",
   user: { username: "alice" },
   sourceIps: ["192.0.2.7"],
@@ -58,12 +58,12 @@ interface Started {
 }
 
 async function start(
-  options: { stdin?: StdinMode; isRequired?: boolean; windowBytes?: number } = {},
+  options: { stdin?: StdinMode; isRequired?: boolean; windowBytes?: number; appendTimeoutMs?: number } = {},
 ): Promise<Started> {
   const file = new SlowFile();
   const failures: unknown[] = [];
-  const { stdin = "content", isRequired = true, windowBytes = 1000 } = options;
-  const bounds = { windowBytes, windowMs: 60_000, sealEveryMs: 60_000, stdin, isRequired };
+  const { stdin = "content", isRequired = true, windowBytes = 1000, appendTimeoutMs = 10_000 } = options;
+  const bounds = { windowBytes, windowMs: 60_000, appendTimeoutMs, sealEveryMs: 60_000, stdin, isRequired };
   const onFailure = (cause: unknown) => void failures.push(cause);
   const recorder = await Recorder.begin(HEADER, { signer: undefined }, file, { ...bounds, onFailure });
   return { recorder, file, failures };
@@ -111,6 +111,8 @@ Deno.test("Recorder writes what was said, stream by stream, and how it ended", a
     "stdout out a  b",
     "half_closed stdout",
     "reset stdin",
+    "ended stdin",
+    "ended stdout",
     "command_ended 0",
   ]);
   assert.ok(file.isClosed);
@@ -131,11 +133,9 @@ for (const { stdin, isKept, hasDigest } of stdinModes) {
     await recorder.push(typed("hunter2"));
     await recorder.end(END);
     assert.equal(new TextDecoder().decode(file.bytes()).includes("hunter2"), isKept);
-    const [trailer] = read(file).flatMap((event) => event.type === "trailer" ? [event.trailer] : []);
+    const [totals] = read(file).flatMap((event) => event.type === "ended" ? [event.totals] : []);
     const digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
-    assert.deepEqual(trailer?.streams, [
-      { stream: 0, name: "stdin", bytesIn: 7, bytesOut: 0, ...(hasDigest && { sha256In: digest }) },
-    ]);
+    assert.deepEqual(totals, { bytesIn: 7, bytesOut: 0, ...(hasDigest && { sha256In: digest }) });
   });
 }
 
@@ -151,6 +151,38 @@ Deno.test("Recorder lets a session go ahead by its window, and no further until 
   file.go();
   await waiting;
   await recorder.end(END);
+});
+
+Deno.test("Recorder ends a session whose file does not answer in time", async () => {
+  const { recorder, file } = await start({ appendTimeoutMs: 20 });
+  file.stall();
+  recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  await assert.rejects(
+    async () => await recorder.push(out("x".repeat(2000))),
+    /has not answered for 0.02 seconds/,
+  );
+  file.go();
+});
+
+Deno.test("Recorder forgets streams that have ended, and says what each and all came to", async () => {
+  const { recorder, file } = await start();
+  for (let id = 1; id < 200; id += 2) {
+    await recorder.push({ type: "opened", id, stream: "data:80" });
+    await recorder.push({ ...out("four"), id, stream: "data:80" });
+    const about = { type: "half_closed" as const, id, stream: "data:80" };
+    await recorder.push({ ...about, direction: "in" });
+    await recorder.push({ ...about, direction: "out" });
+  }
+  await recorder.end(END);
+  const events = read(file);
+  const ended = events.filter(({ type }) => type === "ended");
+  assert.equal(ended.length, 100);
+  const last = events.at(-1);
+  assert.deepEqual(last?.type === "trailer" && last.trailer.totals, {
+    streams: 100,
+    bytesIn: 0,
+    bytesOut: 400,
+  });
 });
 
 Deno.test("Recorder ends a session whose recording is required and cannot be written", async () => {

@@ -11,7 +11,8 @@ export class RecordingError extends Error {
       | "chunk_invalid"
       | "payload_invalid"
       | "signature_wrong"
-      | "key_missing",
+      | "key_missing"
+      | "sink_stalled",
     message: string,
     options?: ErrorOptions,
   ) {

@@ -14,6 +14,7 @@ export type RecordingEvent =
   | { type: "data"; atUs: number; stream: number; name: string; direction: Direction; bytes: Uint8Array }
   | { type: "half_closed"; atUs: number; stream: number; name: string; direction: Direction }
   | { type: "reset"; atUs: number; stream: number; name: string; direction: Direction; status: number }
+  | { type: "ended"; atUs: number; stream: number; name: string; totals: Record<string, unknown> }
   | { type: "trailer"; trailer: Record<string, unknown> };
 
 /** A recording's bytes in, what happened out. Each block's link is checked; signatures are `RecordingVerifier`'s to check. */
@@ -69,6 +70,9 @@ export class RecordingReader {
         const status = Number(new TextDecoder().decode(bytes));
         return { type: "reset", ...about, direction: kind === CHUNK.RESET_IN ? "in" : "out", status };
       }
+      case CHUNK.ENDED:
+        this.#names.delete(stream);
+        return { type: "ended", ...about, totals: decodeDocument(bytes) };
     }
   }
 }

@@ -24,6 +24,7 @@ const HEADER: RecordingHeader = {
   tty: false,
   protocol: "SPDY/3.1 v4.channel.k8s.io",
   stdin: "content",
+  streams: "content",
 };
 
 /** A recording of three data blocks with a seal between, whole. */
@@ -36,7 +37,12 @@ function recording(): Uint8Array {
     parts.push(...encoder.flush(), ...encoder.seal(Date.now()));
   }
   const end = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
-  parts.push(...encoder.end({ endedAt: HEADER.startedAt, ...end, streams: [] }, Date.now()));
+  parts.push(
+    ...encoder.end(
+      { endedAt: HEADER.startedAt, ...end, totals: { streams: 0, bytesIn: 0, bytesOut: 0 } },
+      Date.now(),
+    ),
+  );
   return new Uint8Array(parts.flatMap((part) => [...part]));
 }
 
