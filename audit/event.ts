@@ -138,6 +138,8 @@ export interface AuditStart {
   upstream: string;
   clientProtocol: string;
   upstreamProtocol: string;
+  /** Where its recording lies below the recordings' store; absent where there is none. */
+  recording?: string;
 }
 
 /** What one stream came to. `bytesIn` is client to pod, `bytesOut` pod to client. */
@@ -197,6 +199,8 @@ export interface AuditEnd {
   /** Summed up by name. `count` is how many there were, where an entry stands for more than one. */
   streams: readonly (Pick<AuditStream, "name" | "bytesIn" | "bytesOut"> & { count?: number })[];
   durationMs: number;
+  /** Its recording; `link` is that of the last block, `error` why it is not whole. */
+  recording?: { path: string; link?: string; error?: string };
 }
 
 /** The answer to a request that is no session. */
@@ -260,7 +264,7 @@ export function decisionEvent(
 export function startEvent(
   facts: Facts,
   target: AuditTarget,
-  { upstream, clientProtocol, upstreamProtocol }: AuditStart,
+  { upstream, clientProtocol, upstreamProtocol, recording }: AuditStart,
   at = new Date(),
 ): AuditEvent {
   return event(facts, target, at, {
@@ -271,6 +275,7 @@ export function startEvent(
       "postern.dev/upstream": bounds.text("upstream", upstream, MAX.nameBytes),
       "postern.dev/client-protocol": bounds.text("client-protocol", clientProtocol, MAX.nameBytes),
       "postern.dev/upstream-protocol": bounds.text("upstream-protocol", upstreamProtocol, MAX.nameBytes),
+      "postern.dev/recording": recording,
     }),
   });
 }
@@ -332,7 +337,7 @@ export function connectionEvent(
 export function endEvent(
   facts: Facts,
   target: AuditTarget,
-  { reason, by, message, exitCode, streams, durationMs }: AuditEnd,
+  { reason, by, message, exitCode, streams, durationMs, recording }: AuditEnd,
   at = new Date(),
 ): AuditEvent {
   return event(facts, target, at, {
@@ -353,6 +358,10 @@ export function endEvent(
       "postern.dev/bytes-in": total(streams, "bytesIn"),
       "postern.dev/bytes-out": total(streams, "bytesOut"),
       "postern.dev/streams": sumsByName(streams, bounds),
+      "postern.dev/recording": recording?.path,
+      "postern.dev/recording-link": recording?.link,
+      "postern.dev/recording-error": recording?.error &&
+        bounds.text("recording-error", recording.error, MAX.messageBytes),
       "postern.dev/duration-ms": Math.round(durationMs).toString(),
     }),
   });

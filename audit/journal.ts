@@ -28,7 +28,7 @@ export interface JournalStatus {
 
 /** Options of a {@linkcode SinkJournal}. */
 export interface JournalOptions extends Partial<LaneLimits> {
-  /** Every sink must have the events, or one of them. @default true */
+  /** Every sink must have the events, or one of them; those of best effort aside. @default true */
   requireAll?: boolean;
   /** How long an append may take. @default 5000 */
   deadlineMs?: number;
@@ -51,7 +51,7 @@ export class SinkJournal implements Journal {
   #closing: Promise<void> | undefined;
 
   constructor(sinks: readonly Sink[], options: JournalOptions = {}) {
-    if (sinks.length === 0) throw new TypeError("a journal needs a sink");
+    if (sinks.every((sink) => sink.isBestEffort)) throw new TypeError("a journal needs a sink that counts");
     const { requireAll = true, deadlineMs = 5000, onFailure = () => {}, ...limits } = options;
     this.#lanes = sinks.map((sink) => new Lane(sink, { ...LIMITS, ...limits }, onFailure));
     this.#requireAll = requireAll;
@@ -62,15 +62,22 @@ export class SinkJournal implements Journal {
     if (this.#closing) throw new AuditError("closed", "the audit journal is closed");
     if (events.length === 0) return;
     const lines = new TextEncoder().encode(events.map((event) => `${safeJson(event)}\n`).join(""));
-    const writes = this.#lanes.map((lane) => lane.append(lines, events.length));
+    const writes: Promise<void>[] = [];
+    for (const lane of this.#lanes) {
+      const write = lane.append(lines, events.length);
+      // What a sink of best effort loses, its lane tells the log.
+      if (lane.isBestEffort) write.catch(() => {});
+      else writes.push(write);
+    }
     await withDeadline(this.#requireAll ? Promise.all(writes) : anyOf(writes), this.#deadlineMs);
   }
 
   status(): JournalStatus {
     const sinks = this.#lanes.map((lane) => lane.status(this.#deadlineMs));
+    const counting = sinks.filter(({ isBestEffort }) => !isBestEffort);
     const healthy = (sink: LaneStatus) => sink.healthy;
     return {
-      healthy: !this.#closing && (this.#requireAll ? sinks.every(healthy) : sinks.some(healthy)),
+      healthy: !this.#closing && (this.#requireAll ? counting.every(healthy) : counting.some(healthy)),
       sinks,
     };
   }

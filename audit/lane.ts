@@ -1,12 +1,8 @@
 import { AuditError } from "./audit_error.ts";
-import { concat, type Sink } from "./sink.ts";
+import { concat, type QueueBounds, type Sink } from "./sink.ts";
 
 /** Bounds of a lane. */
-export interface LaneLimits {
-  /** Bytes that wait for the sink, those being written among them. */
-  maxPendingBytes: number;
-  /** Events that wait for the sink, those being written among them. */
-  maxPendingEvents: number;
+export interface LaneLimits extends QueueBounds {
   /** Bytes that are given to the sink at once; a longer append goes alone. */
   maxBatchBytes: number;
 }
@@ -14,6 +10,8 @@ export interface LaneLimits {
 /** How a sink is doing. */
 export interface LaneStatus {
   name: string;
+  /** Sessions go on where it is not healthy. */
+  isBestEffort: boolean;
   /** The last write went well, and none has been under way for longer than the deadline. */
   healthy: boolean;
   pendingEvents: number;
@@ -48,11 +46,12 @@ export class Lane {
   #writtenEvents = 0;
   #failedEvents = 0;
   #lastFailed = false;
+  #isOverflowing = false;
   #lastError: { message: string; at: Date } | undefined;
 
   constructor(sink: Sink, limits: LaneLimits, onFailure: (sink: string, error: unknown) => void) {
     this.#sink = sink;
-    this.#limits = limits;
+    this.#limits = { ...limits, ...sink.queue };
     this.#onFailure = onFailure;
   }
 
@@ -67,8 +66,7 @@ export class Lane {
       this.#pendingBytes + lines.length > maxPendingBytes || this.#pendingEvents + events > maxPendingEvents
     ) {
       this.#failedEvents += events;
-      const waiting = `${this.#pendingEvents} events of ${this.#pendingBytes} bytes are waiting`;
-      return Promise.reject(new AuditError("queue_full", `audit sink ${this.#sink.name}: ${waiting}`));
+      return Promise.reject(this.#overflow());
     }
     this.#pendingBytes += lines.length;
     this.#pendingEvents += events;
@@ -78,9 +76,15 @@ export class Lane {
     });
   }
 
-  /** Resolves when nothing waits any more, written or not. */
+  /** No append is to wait for this sink. */
+  get isBestEffort(): boolean {
+    return this.#sink.isBestEffort ?? false;
+  }
+
+  /** Resolves when nothing waits any more, written or not, and the sink has passed on what it can. */
   async idle(): Promise<void> {
     await this.#draining;
+    await this.#sink.flush?.();
   }
 
   /** Ends the sink. What still waits is rejected by it. */
@@ -94,6 +98,7 @@ export class Lane {
     const stalled = since !== undefined && performance.now() - since > stalledAfterMs;
     return {
       name: this.#sink.name,
+      isBestEffort: this.isBestEffort,
       healthy: !this.#lastFailed && !stalled,
       pendingEvents: this.#pendingEvents,
       pendingBytes: this.#pendingBytes,
@@ -130,10 +135,20 @@ export class Lane {
       failure = this.#failed(cause, events);
     }
     this.#lastFailed = failure !== undefined;
+    this.#isOverflowing = false;
     this.#writingSinceMs = undefined;
     this.#pendingBytes -= lines.length;
     this.#pendingEvents -= events;
     for (const { resolve, reject } of batch) failure ? reject(failure) : resolve();
+  }
+
+  #overflow(): AuditError {
+    const waiting = `${this.#pendingEvents} events of ${this.#pendingBytes} bytes are waiting`;
+    const error = new AuditError("queue_full", `audit sink ${this.#sink.name}: ${waiting}`);
+    // Whoever appends is told, but nobody is where nobody waits. Once is enough until there is room again.
+    if (this.isBestEffort && !this.#isOverflowing) this.#onFailure(this.#sink.name, error);
+    this.#isOverflowing = true;
+    return error;
   }
 
   #failed(cause: unknown, events: number): AuditError {
