@@ -20,6 +20,7 @@ import { addressFilter } from "./kube/node_address.ts";
 import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { Recordings } from "./recording/recordings.ts";
 import { createApp } from "./routes/app.ts";
 import type { DebugGate } from "./routes/debug.ts";
 import type { Gate } from "./routes/gate.ts";
@@ -40,6 +41,7 @@ interface Parts {
   connection: Connection;
   client: KubeClient;
   journal: Journal;
+  recordings: Recordings;
 }
 
 /** `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains. Returns the exit code. */
@@ -84,7 +86,12 @@ async function serve(
     configuration.audit,
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
-  const gate = openGate({ configuration, log, connection, client, journal });
+  const recordings = await Recordings.open(
+    configuration.recording,
+    () => Deno.hostname(),
+    (message, cause, auditId) => log.error(message, { auditId, cause }),
+  );
+  const gate = openGate({ configuration, log, connection, client, journal, recordings });
   const handler = createApp(gate);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
@@ -99,6 +106,7 @@ async function serve(
   const signal = await nextSignal();
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
   await front.drain(drainTimeoutSeconds * 1000);
+  await recordings.close();
   await journal.close();
   log.info("stopped");
   return 0;
@@ -106,7 +114,7 @@ async function serve(
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
 function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
-  const { configuration, log, client, journal } = parts;
+  const { configuration, log, client, journal, recordings } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
@@ -153,6 +161,8 @@ function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
     forward: (request) => client.forward(request),
     proxies: policy.proxies,
     journal,
+    record: (facts, obligations) =>
+      recordings.record(facts, obligations.some(({ type }) => type === "record")),
     open: upstream.mode === "kubelet" ? kubeletOpener(parts) : apiServerOpener(parts),
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,

@@ -1,11 +1,12 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import { z } from "zod";
-import { audit } from "./sections/audit.ts";
+import { audit, resolveSinkPaths } from "./sections/audit.ts";
 import { authentication } from "./sections/authentication.ts";
 import { authorization } from "./sections/authorization.ts";
 import { kubernetes } from "./sections/kubernetes.ts";
 import { log } from "./sections/log.ts";
 import { policy } from "./sections/policy.ts";
+import { recording } from "./sections/recording.ts";
 import { server } from "./sections/server.ts";
 import { sessions } from "./sections/sessions.ts";
 import { upstream } from "./sections/upstream.ts";
@@ -30,6 +31,7 @@ export const gatewayConfiguration = section({
   upstream,
   sessions,
   audit,
+  recording,
   log,
 }).meta({
   title: KIND,
@@ -73,11 +75,14 @@ export function resolvePaths(checked: z.output<typeof gatewayConfiguration>, fil
         clientKeyFile: maybe(kubelet.clientKeyFile),
       },
     },
+    recording: {
+      ...rest.recording,
+      signingKeyFile: absolute(rest.recording.signingKeyFile),
+      sink: { ...rest.recording.sink, path: absolute(rest.recording.sink.path) },
+    },
     audit: {
       ...rest.audit,
-      sinks: rest.audit.sinks.map((sink) =>
-        sink.type === "file" ? { ...sink, path: absolute(sink.path) } : sink
-      ),
+      sinks: rest.audit.sinks.map((sink) => resolveSinkPaths(sink, absolute)),
     },
   };
 }

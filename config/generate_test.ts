@@ -12,7 +12,15 @@ for (const { url, text } of generated()) {
 }
 
 Deno.test("every key has a description, and a default or a reason to have none", () => {
-  const needed = new Set(["apiVersion", "kind", "audit.sinks.type", "audit.sinks.path"]);
+  const needed = new Set([
+    "apiVersion",
+    "kind",
+    "audit.sinks.type",
+    "audit.sinks.path",
+    "audit.sinks.url",
+    "audit.sinks.spool",
+    "audit.sinks.spool.directory",
+  ]);
   walk(jsonSchema(), "");
 
   function walk(schema: JsonSchema, path: string): void {
@@ -41,6 +49,7 @@ Deno.test("a number's name carries its unit", () => {
     "cacheEntries",
     "maxSessions",
     "maxFiles",
+    "maxEvents",
   ]);
 });
 

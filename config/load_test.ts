@@ -112,7 +112,7 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     yaml:
       "audit:\n  sinks:\n  - type: syslog\n  - type: file\n  - 3\n  - {type: stdout, path: x}\n  - {type: stdout}\n",
     want: [
-      'gateway.yaml:5:5: audit.sinks[0].type: expected one of "stdout", "file", got "syslog"',
+      'gateway.yaml:5:5: audit.sinks[0].type: expected one of "stdout", "file", "webhook", "otlp", got "syslog"',
       "gateway.yaml:6:5: audit.sinks[1].path: expected the path of a file, got nothing",
       "gateway.yaml:7:5: audit.sinks[2]: expected a sink: a section with a type, got 3",
       "gateway.yaml:8:20: audit.sinks[3].path: expected one of type, got an unknown key",
@@ -127,6 +127,47 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     name: "one file written twice",
     yaml: "audit: {sinks: [{type: file, path: a}, {type: file, path: a}]}\n",
     want: ['gateway.yaml:3:53: audit.sinks[1].path: expected another sink than sinks[0], got "a"'],
+  },
+  {
+    name: "a webhook without what it needs",
+    yaml: "audit: {sinks: [{type: webhook, spool: {}}]}\n",
+    want: [
+      'gateway.yaml:3:17: audit.sinks[0].url: expected a URL such as "https://host/path", without user, password or fragment, got nothing',
+      "gateway.yaml:3:33: audit.sinks[0].spool.directory: expected the path of a file, got nothing",
+    ],
+  },
+  ...["ftp://host/", "host", "https://user@host/", "https://:secret@host/", "https://host/#x", "https:host"]
+    .map((
+      url,
+    ) => ({
+      name: `a URL that is none to post to: ${url}`,
+      yaml: `audit: {sinks: [{type: otlp, required: true, url: "${url}"}]}\n`,
+      want: [
+        `gateway.yaml:3:46: audit.sinks[0].url: expected a URL such as "https://host/path", without user, password or fragment, got "${url}"`,
+      ],
+    })),
+  {
+    name: "a token that everybody on the way could read",
+    yaml:
+      "audit: {sinks: [{type: webhook, url: http://siem/, tokenFile: token, spool: {directory: spool}}]}\n",
+    want: [
+      'gateway.yaml:3:33: audit.sinks[0].url: expected https, as a secret is sent there that everybody on the way could read, got "http://siem/"',
+    ],
+  },
+  {
+    name: "two webhooks that would share their spool",
+    yaml:
+      "audit: {sinks: [{type: webhook, url: https://a/, spool: {directory: s}}, {type: webhook, url: https://b/, spool: {directory: s}}]}\n",
+    want: [
+      'gateway.yaml:3:115: audit.sinks[1].spool.directory: expected another sink than sinks[0], got "s"',
+    ],
+  },
+  {
+    name: "a collector that no session waits for, alone",
+    yaml: "audit: {sinks: [{type: otlp, url: https://otel/v1/logs}]}\n",
+    want: [
+      'gateway.yaml:3:9: audit.sinks: expected at least one sink that sessions wait for: no audit, no session, got [{"type":"otlp","url":"https://otel/v1/logs"}]',
+    ],
   },
   {
     name: "a key given twice",
@@ -206,13 +247,17 @@ Deno.test("loadConfiguration resolves relative paths against the file's folder",
 server: {tls: {certFile: tls.crt, keyFile: ../keys/tls.key}}
 kubernetes: {kubeconfig: kubeconfig}
 upstream: {kubelet: {caFile: ca.crt, tokenFile: /run/token, clientCertificateFile: c.crt, clientKeyFile: c.key}}
-audit: {sinks: [{type: file, path: audit.log}]}
+audit:
+  sinks:
+  - {type: file, path: audit.log}
+  - {type: webhook, url: "https://siem/", caFile: siem.crt, tokenFile: siem.token, spool: {directory: spool}}
+  - {type: otlp, url: "https://otel/", clientCertificateFile: otel.crt, clientKeyFile: otel.key, headersFile: headers}
 `,
     );
     const configuration = await loadConfiguration(file);
     const paths: string[] = [];
     JSON.stringify(configuration, (key, value) => {
-      if (typeof value === "string" && /(File|path|kubeconfig)$/.test(key)) paths.push(value);
+      if (typeof value === "string" && /(File|path|kubeconfig|directory)$/.test(key)) paths.push(value);
       return value;
     });
     const up = folder.slice(0, folder.lastIndexOf("/"));
@@ -225,6 +270,9 @@ audit: {sinks: [{type: file, path: audit.log}]}
       `${folder}/c.crt`,
       `${folder}/c.key`,
       `${folder}/audit.log`,
+      ...["siem.crt", "siem.token", "spool", "otel.crt", "otel.key", "headers"].map((name) =>
+        `${folder}/${name}`
+      ),
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -73,6 +73,27 @@ export function text(
   return pattern ? bounded.regex(pattern, phrase) : bounded.refine((value) => !/\p{Cc}/u.test(value), phrase);
 }
 
+/**
+ * A URL of `http` or `https`. Credentials have files of their own, which are read by whoever needs them and printed by
+ * nobody; what is behind `#` is never sent.
+ */
+export function webUrl() {
+  const phrase = expected('a URL such as "https://host/path", without user, password or fragment');
+  return z.string(phrase).max(2048, phrase).refine(isWebUrl, phrase);
+}
+
+function isWebUrl(value: string): boolean {
+  const url = URL.parse(value);
+  return url !== null && /^https?:\/\//.test(value) && !/[\s\p{Cc}#]/u.test(value) && url.username === "" &&
+    url.password === "";
+}
+
+/** Whether what is sent there can be read by nobody else: over TLS, or without leaving this machine. */
+export function isPrivateUrl(value: string): boolean {
+  const url = URL.parse(value);
+  return url?.protocol === "https:" || /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(url?.hostname ?? "");
+}
+
 /** An IP address, as text. */
 export function ipAddress() {
   const phrase = expected('an IP address such as "0.0.0.0" or "::1"');

@@ -1,10 +1,11 @@
 /**
  * The demo: Postern in front of an embedded one-node cluster, until Ctrl-C or SIGTERM.
  *
- * Writes into `.demo/`: `kubeconfig` (contexts alice, bob, root), `audit.log`, `gateway.yaml`, `gateway.log`.
+ * Writes into `.demo/`: `kubeconfig` (contexts alice, bob, root), `audit.log`, `recordings`, `gateway.yaml`, `gateway.log`.
  *
  * @module
  */
+import { generateKeyPairSync } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
@@ -53,6 +54,12 @@ async function writeConfiguration(folder: DemoFolder, cluster: EmbeddedCluster):
   const { cert, key } = cluster.gatewayCertificate;
   await folder.write("gateway.crt", cert);
   await folder.write("gateway.key", key);
+  const signing = generateKeyPairSync("ed25519");
+  await folder.write(
+    "recordings.key",
+    signing.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  );
+  await folder.write("recordings.pub", signing.publicKey.export({ type: "spki", format: "pem" }).toString());
   const users = [{ name: "postern", token: tokenOf(cluster.state.users, GATEWAY_USER) }];
   await folder.write("gateway.kubeconfig", kubeconfig({ server: cluster.apiServer, ca: cluster.ca, users }));
   const configuration = {
@@ -67,6 +74,7 @@ async function writeConfiguration(folder: DemoFolder, cluster: EmbeddedCluster):
     kubernetes: { kubeconfig: "gateway.kubeconfig" },
     upstream: { kubelet: { allowedAddresses: ["127.0.0.0/8"] } },
     audit: { sinks: [{ type: "file", path: "audit.log" }] },
+    recording: { signingKeyFile: "recordings.key", sink: { type: "folder", path: "recordings" } },
   };
   return await folder.write("gateway.yaml", stringify(configuration));
 }

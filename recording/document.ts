@@ -3,17 +3,27 @@ import { RecordingError } from "./recording_error.ts";
 /** What of stdin is kept: nothing, its length and SHA-256, or its bytes. Passwords are typed there. */
 export type StdinMode = "none" | "digest" | "content";
 
+/** As `authentication.k8s.io/v1` has it. */
+export interface RecordedUser {
+  username?: string;
+  uid?: string;
+  groups?: readonly string[];
+  extra?: Readonly<Record<string, readonly string[]>>;
+}
+
 /** The header block: what is known of a session when it begins. */
 export interface RecordingHeader {
   /** Joins the recording with the events of its session. */
   auditId: string;
   /** RFC 3339 with microseconds: chunks count from here. */
   startedAt: string;
-  user: { username: string; uid?: string; groups?: readonly string[] };
+  user: RecordedUser;
   /** As whom, where that is someone else. */
-  impersonatedUser?: { username: string; uid?: string; groups?: readonly string[] };
+  impersonatedUser?: RecordedUser;
   sourceIps: readonly string[];
   userAgent?: string;
+  /** Path and query as sent, masked as in the events. */
+  requestUri: string;
   kind: "exec" | "attach" | "portforward";
   namespace: string;
   pod: string;

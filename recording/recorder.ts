@@ -51,6 +51,12 @@ export interface RecorderOptions {
 /** Time, as a recorder needs it: milliseconds since 1970 with fractions. */
 export type Clock = () => number;
 
+/** The time of day now, and from then on as it passes, whoever sets the clock. */
+function steadyClock(): Clock {
+  const originMs = Date.now() - performance.now();
+  return () => originMs + performance.now();
+}
+
 /** Largest piece of a stream in one chunk, in bytes: a block holds several. */
 const MAX_CHUNK_BYTES = 64 * 1024;
 
@@ -112,7 +118,7 @@ export class Recorder {
     keys: RecordingKeys,
     file: RecordingFile,
     options: RecorderOptions,
-    now: Clock = Date.now,
+    now: Clock = steadyClock(),
   ): Promise<Recorder> {
     const startedAtMs = now();
     const encoder = new RecordingEncoder(keys);
@@ -121,6 +127,11 @@ export class Recorder {
     const first = concat([...encoder.begin(whole), ...encoder.seal(startedAtMs)]);
     await withDeadline(file.append(first), options.appendTimeoutMs);
     return new Recorder(encoder, file, options, startedAtMs, now);
+  }
+
+  /** Why the recording broke; absent where it has not. */
+  get failure(): unknown {
+    return this.#failure?.cause;
   }
 
   /** @throws where the recording is required and cannot be written */

@@ -9,6 +9,7 @@ const HEADER: Omit<RecordingHeader, "startedAt" | "stdin" | "streams"> = {
   auditId: "5f0c8d4e",
   user: { username: "alice" },
   sourceIps: ["192.0.2.7"],
+  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
   kind: "exec",
   namespace: "default",
   pod: "web",

@@ -23,7 +23,7 @@ export class StoreError extends Error {
   }
 }
 
-/** A recording that lies in a store. */
+/** A recording, or a chain, that lies in a store. */
 export interface StoredRecording {
   /** As it was created: `2026/11/21/<auditId>.rec`. */
   path: string;
@@ -37,7 +37,7 @@ export interface ByteRange {
   end?: number;
 }
 
-/** Where recordings lie: a folder, or storage that speaks S3. Paths are relative and end in `.rec`. */
+/** Where recordings lie: a folder, or storage that speaks S3. Paths are relative and end in `.rec` or `.chain`. */
 export interface RecordingStore {
   /**
    * Begins a recording. No other may be there under this path.
@@ -51,7 +51,7 @@ export interface RecordingStore {
    * @throws {StoreError} `not_found`
    */
   open(path: string, range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
-  /** Recordings whose path begins so; `""` for all. Memory does not grow with their number. */
+  /** Recordings and chains whose path begins so; `""` for all. Memory does not grow with their number. */
   list(prefix: string): AsyncIterable<StoredRecording>;
   /** Removes a recording. That there is none is no error. */
   remove(path: string): Promise<void>;
@@ -59,6 +59,14 @@ export interface RecordingStore {
 
 /** What every recording's path ends in. */
 export const RECORDING_SUFFIX = ".rec";
+
+/** What the path of a day's chain ends in, which lies beside the recordings that it names. */
+export const CHAIN_SUFFIX = ".chain";
+
+/** Whether a path ends as those do that a store holds. */
+export function isStored(path: string): boolean {
+  return path.endsWith(RECORDING_SUFFIX) || path.endsWith(CHAIN_SUFFIX);
+}
 
 /** Longest path of a recording, in UTF-16 units: S3 takes 1,024 bytes for a key, with prefix and segment. */
 const MAX_PATH_LENGTH = 512;
@@ -71,7 +79,7 @@ const MAX_PATH_LENGTH = 512;
  * @throws {StoreError} `path_refused`
  */
 export function checkRecordingPath(path: string): string {
-  const isGood = path.length <= MAX_PATH_LENGTH && path.endsWith(RECORDING_SUFFIX) &&
+  const isGood = path.length <= MAX_PATH_LENGTH && isStored(path) &&
     path.split("/").every((name) => /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(name));
   if (!isGood) throw new StoreError("path_refused", `no path of a recording: ${JSON.stringify(path)}`);
   return path;

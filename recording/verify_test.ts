@@ -16,6 +16,7 @@ const HEADER: RecordingHeader = {
   startedAt: "2026-03-01T10:00:00.000000Z",
   user: { username: "alice" },
   sourceIps: ["192.0.2.7"],
+  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
   kind: "exec",
   namespace: "default",
   pod: "web",

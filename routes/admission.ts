@@ -1,6 +1,6 @@
-import { decisionEvent } from "../audit/event.ts";
+import { type AuditEvent, decisionEvent } from "../audit/event.ts";
 import { readCredential } from "../authz/credential.ts";
-import type { Decision } from "../authz/policy/decision.ts";
+import type { Decision, Obligation } from "../authz/policy/decision.ts";
 import { isNodeNamed } from "../kube/node_name.ts";
 import { Refusal } from "../kube/status.ts";
 import type { Target } from "../kube/target.ts";
@@ -56,15 +56,28 @@ export async function admit(
   return target;
 }
 
+/** What was allowed, as it was written down. */
+export interface Permission {
+  event: AuditEvent;
+  obligations: readonly Obligation[];
+}
+
 /**
  * Asks the policy, and writes its answer down before anything is opened.
  *
  * @throws {Refusal} Forbidden with the rule's own reason; ServiceUnavailable where it cannot be written down
  */
-export async function decide(journey: Journey, gate: Gate, { user }: Caller, target: Target): Promise<void> {
+export async function decide(
+  journey: Journey,
+  gate: Gate,
+  { user }: Caller,
+  target: Target,
+): Promise<Permission> {
   const decision = await gate.decide(user, target, journey.context.signal);
-  await recordStrictly(gate, decisionEvent(journey.facts, auditTarget(target), decision));
+  const event = decisionEvent(journey.facts, auditTarget(target), decision);
+  await recordStrictly(gate, event);
   if (!decision.allowed) throw denied(target, decision);
+  return { event, obligations: decision.obligations };
 }
 
 /** A policy's denial, as the API server words its own. */

@@ -16,7 +16,7 @@ import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { spliceSpdy } from "../session/spdy_splice.ts";
 import { StreamLedger } from "../session/stream_ledger.ts";
 import { translateWebSocket, UPSTREAM_PROTOCOL } from "../session/websocket_translation.ts";
-import { admit, decide, identify } from "./admission.ts";
+import { admit, decide, identify, type Permission } from "./admission.ts";
 import { answerOf } from "./answer.ts";
 import type { CommandRequest } from "./command_request.ts";
 import { recordRefusal } from "./evidence.ts";
@@ -41,9 +41,9 @@ export async function command(journey: Journey, gate: Gate, request: CommandRequ
   const client = negotiate(method, rawHeaders, caller.subprotocols, request.form);
   journey.learn({ protocol: nameOf(client) });
 
-  await decide(journey, gate, caller, target);
+  const permission = await decide(journey, gate, caller, target);
 
-  const session = new CommandSession(journey, gate, client, request, caller, target);
+  const session = new CommandSession(journey, gate, client, request, caller, target, permission);
   // The API server answers v5 before it dials, and tells a failure on the session's error channel.
   if (client.protocol === "v5.channel.k8s.io") return session.acceptThenOpen(upgrade);
   return await session.openThenAccept(upgrade);
@@ -62,6 +62,7 @@ class CommandSession {
     readonly request: CommandRequest,
     caller: Caller,
     readonly target: Target,
+    permission: Permission,
   ) {
     const { kind, command, stdin, stdout, stderr } = request;
     const { namespace, podName: pod, podUid: uid, container } = target;
@@ -70,6 +71,7 @@ class CommandSession {
     this.#session = new LiveSession(journey, gate, {
       target,
       caller,
+      permission,
       upstream: {
         ...{ subresource: kind, namespace, pod, uid, container: container!.name, command },
         ...{ stdin, stdout, stderr, tty: request.tty },
@@ -111,7 +113,12 @@ class CommandSession {
 
   async #passThrough(client: ByteConnection, upstream: ByteConnection) {
     const { request: { kind: purpose, form }, gate: { limits } } = this;
-    const common = { tap: this.#ledger, limits, purpose, signal: this.journey.context.signal };
+    const common = {
+      tap: this.#session.tap(this.#ledger),
+      limits,
+      purpose,
+      signal: this.journey.context.signal,
+    };
     if (this.client.transport === "websocket") {
       const { protocol } = this.client;
       return await translateWebSocket(client, upstream, { ...common, protocol, requested: this.#requested });

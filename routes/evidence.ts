@@ -1,8 +1,11 @@
 import { type AuditEvent, refusalEvent } from "../audit/event.ts";
 import { Refusal } from "../kube/status.ts";
+import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
+import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "../session/stream_event.ts";
 import type { Answer } from "./answer.ts";
 import type { Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
+import type { SessionPlan } from "./live_session.ts";
 
 /** Writes an event without which nothing may open. @throws {Refusal} ServiceUnavailable: no audit, no session */
 export async function recordStrictly(gate: Pick<Gate, "journal">, event: AuditEvent): Promise<void> {
@@ -40,4 +43,92 @@ export async function recordRefusal(
   if (code >= 500 && code !== 501) gate.report(`refused: ${message}`, cause ?? thrown, journey.auditId);
   const refusal = { code, reason, message, ...(rule !== undefined && { rule }) };
   await recordSafely(gate, journey.auditId, refusalEvent(journey.facts, journey.auditTarget, refusal));
+}
+
+/** Begins a session's recording, where there is to be one. @throws {Refusal} ServiceUnavailable: no recording, no session */
+export async function beginRecording(
+  gate: Pick<Gate, "record">,
+  plan: SessionPlan,
+): Promise<SessionRecording | undefined> {
+  try {
+    return await gate.record(recordingFacts(plan), plan.permission.obligations);
+  } catch (cause) {
+    throw new Refusal("ServiceUnavailable", "the session cannot be recorded, so nothing is opened", {
+      cause,
+      rule: "recording",
+    });
+  }
+}
+
+/** What a recording says of its session: what the decision's event says, in the same words and with the same things masked. */
+function recordingFacts(
+  { target, upstream, clientProtocol, permission: { event } }: SessionPlan,
+): RecordingFacts {
+  const {
+    auditID: auditId,
+    user,
+    impersonatedUser,
+    sourceIPs: sourceIps,
+    userAgent,
+    requestURI: requestUri,
+  } = event;
+  const argv = event.annotations["postern.dev/argv"];
+  return {
+    auditId,
+    user,
+    ...(impersonatedUser && { impersonatedUser }),
+    sourceIps,
+    ...(userAgent !== undefined && { userAgent }),
+    requestUri,
+    kind: upstream.subresource,
+    namespace: target.namespace,
+    pod: target.podName,
+    podUid: target.podUid,
+    node: target.nodeName,
+    ...(target.container && { container: target.container.name }),
+    ...(target.container?.spec.image && { image: target.container.spec.image }),
+    ...(argv !== undefined && { argv: JSON.parse(argv) }),
+    tty: upstream.tty,
+    protocol: clientProtocol,
+  };
+}
+
+const RECORDING_LOST: SessionEnd = {
+  reason: "audit_failure",
+  by: "gateway",
+  message: "the session's recording cannot be written, so the session ends",
+};
+
+/** Shows what passes to a first tap, then to the recording; what the recording cannot take ends the session. */
+export class RecordingTap implements Tap {
+  readonly #first: Tap;
+  readonly #recording: Pick<SessionRecording, "push">;
+
+  constructor(first: Tap, recording: Pick<SessionRecording, "push">) {
+    this.#first = first;
+    this.#recording = recording;
+  }
+
+  push(event: StreamEvent): void | Promise<void> {
+    const seen = this.#first.push(event);
+    // The bytes are valid until this returns: the recording copies them now, whatever the first still waits for.
+    const kept = this.#record(event);
+    return seen && kept ? both(seen, kept) : seen ?? kept;
+  }
+
+  #record(event: StreamEvent): void | Promise<void> {
+    try {
+      return this.#recording.push(event)?.catch(lost);
+    } catch (cause) {
+      lost(cause);
+    }
+  }
+}
+
+async function both(one: Promise<void>, other: Promise<void>): Promise<void> {
+  await Promise.all([one, other]);
+}
+
+function lost(cause: unknown): never {
+  throw new SessionFailure({ ...RECORDING_LOST, cause }, { cause });
 }

@@ -1,10 +1,11 @@
 import type { AuditTarget } from "../audit/event.ts";
 import type { Journal } from "../audit/journal.ts";
-import type { Decision } from "../authz/policy/decision.ts";
+import type { Decision, Obligation } from "../authz/policy/decision.ts";
 import type { Identity, User } from "../authz/user.ts";
 import type { TargetRequest } from "../kube/resolve_target.ts";
 import type { Target } from "../kube/target.ts";
 import type { SessionLimits } from "../session/lifetime.ts";
+import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { HeaderLine } from "./handler.ts";
 import type { SessionKind } from "./session_address.ts";
@@ -59,6 +60,11 @@ export interface Gate {
   decide(user: User, target: Target, signal: AbortSignal): Promise<Decision>;
   /** Where the session is recorded. */
   journal: Journal;
+  /**
+   * Begins the recording of a session, where the configuration or an obligation asks for one. It is begun when this resolves;
+   * rejects where there must be one and cannot.
+   */
+  record(facts: RecordingFacts, obligations: readonly Obligation[]): Promise<SessionRecording | undefined>;
   /** Opens the upstream: what was checked, and nothing else of that name. */
   open(request: OpenRequest, signal: AbortSignal): Promise<OpenedUpstream>;
   limits: SessionLimits;

@@ -2,9 +2,11 @@ import { type AuditEvent, endEvent, startEvent } from "../audit/event.ts";
 import type { Target } from "../kube/target.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
-import type { SessionEnd } from "../session/stream_event.ts";
+import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
+import type { SessionEnd, Tap } from "../session/stream_event.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
-import { recordSafely, recordStrictly } from "./evidence.ts";
+import type { Permission } from "./admission.ts";
+import { beginRecording, RecordingTap, recordSafely, recordStrictly } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 
@@ -12,6 +14,7 @@ import type { Journey } from "./journey.ts";
 export interface SessionPlan {
   target: Target;
   caller: Caller;
+  permission: Permission;
   upstream: UpstreamRequest;
   /** Stream protocol towards the upstream. */
   protocol: string;
@@ -35,23 +38,32 @@ export interface SessionAccount {
 export class LiveSession {
   readonly #startedAtMs = performance.now();
   readonly #leave: () => void;
+  #recording: SessionRecording | undefined;
 
   constructor(readonly journey: Journey, readonly gate: Gate, readonly plan: SessionPlan) {
     this.#leave = gate.slots.take();
   }
 
   /**
-   * Opens the upstream and writes down that it is open. Gives the place back where that fails.
+   * Begins the recording, opens the upstream and writes down that it is open. Gives the place back where that fails.
    *
    * @throws {Refusal} ServiceUnavailable where it cannot be written down; whatever the gate throws
    */
   async open(): Promise<ByteConnection> {
     try {
+      this.#recording = await beginRecording(this.gate, this.plan);
       return await this.#open();
     } catch (thrown) {
       this.#leave();
+      const message = "the session did not open";
+      await this.#recording?.end({ reason: "upstream_refused", by: "upstream", message });
       throw thrown;
     }
+  }
+
+  /** Shows every event to `first`, then writes it to the recording, where there is one. */
+  tap(first: Tap): Tap {
+    return this.#recording === undefined ? first : new RecordingTap(first, this.#recording);
   }
 
   async #open(): Promise<ByteConnection> {
@@ -71,7 +83,12 @@ export class LiveSession {
       throw thrown;
     }
     if (upstream.auditId !== undefined) journey.learn({ upstreamAuditId: upstream.auditId });
-    const start = { upstream: upstream.authority, clientProtocol, upstreamProtocol: upstream.protocol };
+    const start = {
+      upstream: upstream.authority,
+      clientProtocol,
+      upstreamProtocol: upstream.protocol,
+      ...(this.#recording && { recording: this.#recording.path }),
+    };
     try {
       await recordStrictly(gate, startEvent(journey.facts, auditTarget(target), start));
     } catch (thrown) {
@@ -88,8 +105,22 @@ export class LiveSession {
     const { end, streams, events } = account;
     if (end.cause !== undefined) gate.report("a session failed", end.cause, journey.auditId);
     const durationMs = performance.now() - this.#startedAtMs;
-    const last = endEvent(journey.facts, auditTarget(plan.target), { ...end, streams, durationMs });
+    const { reason, by, message, exitCode } = end;
+    const recorded = await this.#recording?.end({
+      ...{ reason, by, message },
+      ...(exitCode !== undefined && { exitCode }),
+    });
+    const recording = recorded && recordingOf(recorded);
+    const last = endEvent(journey.facts, auditTarget(plan.target), {
+      ...{ ...end, streams, durationMs },
+      ...(recording && { recording }),
+    });
     await recordSafely(gate, journey.auditId, ...events, last);
     return account;
   }
+}
+
+function recordingOf({ path, link, failure }: RecordingResult) {
+  const error = failure instanceof Error ? failure.message : "the recording broke";
+  return { path, ...(link === undefined ? { error } : { link }) };
 }

@@ -6,7 +6,7 @@ import type { ByteConnection } from "../session/byte_connection.ts";
 import { forwardChannels } from "../session/port_forward_channels.ts";
 import { type ForwardedConnection, splicePortForward } from "../session/port_forward_splice.ts";
 import { tunnelPortForward } from "../session/port_forward_tunnel.ts";
-import type { SessionEnd } from "../session/stream_event.ts";
+import type { SessionEnd, Tap } from "../session/stream_event.ts";
 import { admit, decide, identify } from "./admission.ts";
 import { recordStrictly } from "./evidence.ts";
 import { auditTarget, type Gate } from "./gate.ts";
@@ -31,12 +31,13 @@ export async function portForward(journey: Journey, gate: Gate, address: Session
   const clientProtocol = nameOf(client);
   journey.learn({ protocol: clientProtocol });
 
-  await decide(journey, gate, caller, target);
+  const permission = await decide(journey, gate, caller, target);
 
   const { namespace, podName: pod, podUid: uid } = target;
   const session = new LiveSession(journey, gate, {
     target,
     caller,
+    permission,
     upstream: {
       ...{ subresource: "portforward", namespace, pod, uid, container: undefined, command: [] },
       ...{ stdin: false, stdout: false, stderr: false, tty: false },
@@ -49,7 +50,8 @@ export async function portForward(journey: Journey, gate: Gate, address: Session
   return upgrade.accept(headers, async (connection) => {
     const forwarding = new Forwarding(journey, gate, target, address);
     await session.run(async () => {
-      const end = await forwarding.run(client, ports, connection, upstream);
+      const tap = session.tap({ push: () => {} });
+      const end = await forwarding.run(client, ports, connection, upstream, tap);
       return { end, streams: forwarding.totals(), events: [] };
     });
   });
@@ -81,12 +83,13 @@ class Forwarding {
     ports: readonly number[],
     connection: ByteConnection,
     upstream: ByteConnection,
+    tap: Tap,
   ): Promise<SessionEnd> {
     const { limits, forwarding } = this.gate;
     const options = {
       limits,
       signal: this.journey.context.signal,
-      tap: { push: () => {} },
+      tap,
       checkPort: (port: number) => forwarding.checkPort(port),
       onConnection: (ended: ForwardedConnection) => this.#record(ended),
       isLegacy: this.address.form === "legacy",

@@ -7,7 +7,7 @@ import { spliceSpdy } from "../session/spdy_splice.ts";
 import type { SessionEnd } from "../session/stream_event.ts";
 import { StreamLedger } from "../session/stream_ledger.ts";
 import { UPSTREAM_PROTOCOL } from "../session/websocket_translation.ts";
-import { admit, decide, identify } from "./admission.ts";
+import { admit, decide, identify, type Permission } from "./admission.ts";
 import type { CommandRequest } from "./command_request.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
@@ -25,8 +25,8 @@ export async function run(journey: Journey, gate: Gate, request: CommandRequest)
   if (journey.method !== "POST") {
     throw new Refusal("MethodNotAllowed", "the server does not allow this method on the requested resource");
   }
-  await decide(journey, gate, caller, target);
-  const { client, end } = await runToEnd(journey, gate, caller, request, target);
+  const permission = await decide(journey, gate, caller, target);
+  const { client, end } = await runToEnd(journey, gate, caller, request, target, permission);
   return answer(journey.auditId, request, client, end);
 }
 
@@ -36,11 +36,13 @@ async function runToEnd(
   caller: Caller,
   { command, stdin, stdout, stderr, tty }: CommandRequest,
   target: Target,
+  permission: Permission,
 ): Promise<{ client: CollectingClient; end: SessionEnd }> {
   const { namespace, podName: pod, podUid: uid, container } = target;
   const session = new LiveSession(journey, gate, {
     target,
     caller,
+    permission,
     upstream: {
       ...{ subresource: "exec", namespace, pod, uid, container: container!.name, command },
       ...{ stdin, stdout, stderr, tty },
@@ -55,7 +57,7 @@ async function runToEnd(
     const end = await spliceSpdy(client, upstream, {
       protocol: UPSTREAM_PROTOCOL,
       expectedStreams: CollectingClient.STREAMS.length,
-      tap: ledger,
+      tap: session.tap(ledger),
       limits: gate.limits,
       signal: journey.context.signal,
     });

@@ -1,6 +1,6 @@
 import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "./stream_event.ts";
 
-/** A tap whose failure is named: what it throws, now or later, ends the session as `audit_failure`. */
+/** A tap whose failure is named: what it throws, now or later, ends the session, as `audit_failure` if it names no other end. */
 export class GuardedTap implements Tap {
   readonly #tap: Tap;
 
@@ -18,6 +18,7 @@ export class GuardedTap implements Tap {
 }
 
 function fail(cause: unknown): never {
+  if (cause instanceof SessionFailure) throw cause;
   const message = "the audit log cannot be written, so the session ends";
   const end: SessionEnd = { reason: "audit_failure", by: "gateway", message };
   throw new SessionFailure({ ...end, cause }, { cause });

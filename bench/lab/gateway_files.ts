@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import type { GivenConfiguration } from "../../config/gateway_configuration.ts";
@@ -8,6 +9,8 @@ export interface GatewayFiles {
   keyFile: string;
   caFile: string;
   apiPort: number;
+  /** Whether sessions are recorded, stdin too. @default {false} */
+  isRecorded?: boolean;
 }
 
 /**
@@ -17,9 +20,10 @@ export interface GatewayFiles {
  */
 export async function writeGatewayFiles(
   folder: string,
-  { certFile, keyFile, caFile, apiPort }: GatewayFiles,
+  { certFile, keyFile, caFile, apiPort, isRecorded = false }: GatewayFiles,
 ): Promise<string> {
   const kubeconfig = join(folder, "kubeconfig.yaml");
+  const signingKeyFile = join(folder, "recordings.key");
   const configuration: GivenConfiguration = {
     apiVersion: "postern.dev/v1alpha1",
     kind: "GatewayConfiguration",
@@ -27,7 +31,15 @@ export async function writeGatewayFiles(
     kubernetes: { kubeconfig },
     upstream: { kubelet: { allowedAddresses: ["127.0.0.0/8"] } },
     audit: { sinks: [{ type: "file", path: join(folder, "audit.log") }] },
+    recording: {
+      mode: isRecorded ? "required" : "off",
+      stdin: "content",
+      signingKeyFile,
+      sink: { type: "folder", path: join(folder, "recordings") },
+    },
   };
+  const { privateKey } = generateKeyPairSync("ed25519");
+  await Deno.writeTextFile(signingKeyFile, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
   await Deno.writeTextFile(
     kubeconfig,
     stringify({

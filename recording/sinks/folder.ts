@@ -4,6 +4,7 @@ import {
   type ByteRange,
   checkRange,
   checkRecordingPath,
+  isStored,
   RECORDING_SUFFIX,
   type RecordingStore,
   type StoredRecording,
@@ -156,7 +157,7 @@ async function* walk(folder: string, below: string, prefix: string): AsyncGenera
     if (isDirectory && (`${path}/`.startsWith(prefix) || prefix.startsWith(`${path}/`))) {
       yield* walk(folder, `${path}/`, prefix);
     }
-    if (!isFile || !path.endsWith(RECORDING_SUFFIX) || !path.startsWith(prefix)) continue;
+    if (!isFile || !isStored(path) || !path.startsWith(prefix)) continue;
     const { size, mtime } = await Deno.lstat(join(folder, path)).catch(ignoreMissing) ?? {};
     if (size === undefined) continue;
     yield { path, bytes: size, modifiedAt: mtime ?? new Date(0) };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
@@ -21,6 +22,8 @@ export interface GatewayOptions {
   authentication?: GivenConfiguration["authentication"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
+  /** Beside the signing key and a folder for recordings. */
+  recording?: GivenConfiguration["recording"];
 }
 
 /**
@@ -31,6 +34,10 @@ export interface GatewayOptions {
 export class Gateway implements Endpoint, AsyncDisposable {
   readonly kubeconfig: string;
   readonly auditFile: string;
+  /** The folder of the recordings. */
+  readonly recordings: string;
+  /** Public key that recordings are verified with, in PEM. */
+  readonly recordingsKey: string;
   readonly #logFile: string;
 
   private constructor(
@@ -41,6 +48,8 @@ export class Gateway implements Endpoint, AsyncDisposable {
   ) {
     this.kubeconfig = join(directory, "kubeconfig");
     this.auditFile = join(directory, "audit.log");
+    this.recordings = join(directory, "recordings");
+    this.recordingsKey = join(directory, "recordings.pub");
     this.#logFile = join(directory, "gateway.log");
   }
 
@@ -173,6 +182,15 @@ async function spawnGateway(
   options: GatewayOptions,
 ): Promise<Deno.ChildProcess> {
   const config = join(directory, "gateway.yaml");
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  await Deno.writeTextFile(
+    join(directory, "recordings.key"),
+    privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  );
+  await Deno.writeTextFile(
+    join(directory, "recordings.pub"),
+    publicKey.export({ type: "spki", format: "pem" }).toString(),
+  );
   await Deno.writeTextFile(config, stringify(configuration(cluster, directory, port, options)));
   const log = join(directory, "gateway.log");
   const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
@@ -201,8 +219,14 @@ function configuration(
   { paths }: Cluster,
   directory: string,
   port: number,
-  { drainTimeoutSeconds = 2, auditPath = join(directory, "audit.log"), kubeletPort, upstream, ...sections }:
-    GatewayOptions,
+  {
+    drainTimeoutSeconds = 2,
+    auditPath = join(directory, "audit.log"),
+    kubeletPort,
+    upstream,
+    recording,
+    ...sections
+  }: GatewayOptions,
 ): GivenConfiguration {
   return {
     apiVersion: "postern.dev/v1alpha1",
@@ -224,6 +248,11 @@ function configuration(
       },
     },
     audit: { sinks: [{ type: "file", path: auditPath }] },
+    recording: {
+      signingKeyFile: join(directory, "recordings.key"),
+      sink: { type: "folder", path: join(directory, "recordings") },
+      ...recording,
+    },
     ...sections,
   };
 }

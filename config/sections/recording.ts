@@ -1,0 +1,78 @@
+import { z } from "zod";
+import { expected, file, list, oneOf, section, text, wholeNumber } from "../values.ts";
+
+const folder = section({
+  type: z.literal("folder").meta({ description: "Recordings are files in a folder." }),
+  path: file().default("/var/lib/postern/recordings").meta({
+    description: "The folder. It is made with mode 0700, files with 0600.",
+  }),
+});
+
+/** What is kept of the bytes that pass. */
+export const recording = section({
+  mode: oneOf(["required", "best-effort", "off"], {
+    fallback: "required",
+    description:
+      "`required`: no session without its recording; one whose recording breaks ends. `best-effort`: a session goes on " +
+      "without. `off`: nothing is recorded. In each of them, a session that a rule obliges to be recorded (that of a " +
+      "cluster-admin in a privileged container) is not opened without.",
+  }),
+  stdin: oneOf(["digest", "content", "none"], {
+    fallback: "digest",
+    description:
+      "What of stdin is kept. `digest`: its length and SHA-256, since passwords are typed there. `content`: its bytes. " +
+      "`none`: its length.",
+  }),
+  portForward: oneOf(["digest", "content"], {
+    fallback: "digest",
+    description:
+      "What of forwarded connections is kept. `digest`: when each was open, its lengths and SHA-256. " +
+      "`content`: its bytes.",
+  }),
+  instance: text("a name of letters, digits, dots and dashes", { maxLength: 63, pattern: /^[A-Za-z0-9.-]+$/ })
+    .optional().meta({
+      description:
+        "Names the chain of this process's recordings. No two processes that share a store may have the " +
+        "same; absent, it is the host's name.",
+    }),
+  windowBytes: wholeNumber({
+    from: 4096,
+    to: 67108864,
+    fallback: 262144,
+    description: "How many bytes a session may be ahead of what the sink has acknowledged.",
+  }),
+  windowMilliseconds: wholeNumber({
+    from: 10,
+    to: 60000,
+    fallback: 1000,
+    description: "How long a session may be ahead of what the sink has acknowledged.",
+  }),
+  writeTimeoutSeconds: wholeNumber({
+    from: 1,
+    to: 600,
+    fallback: 15,
+    description:
+      "How long the sink may take to acknowledge; a session that waits for longer has lost its recording.",
+  }),
+  sealSeconds: wholeNumber({
+    from: 1,
+    to: 3600,
+    fallback: 30,
+    description: "How often what stands in a recording is signed while its session lives.",
+  }),
+  signingKeyFile: file().default("/etc/postern/recording/signing.key").meta({
+    description: "Ed25519 private key in PEM (PKCS #8) that recordings are signed with.",
+  }),
+  recipients: list(
+    text("an age recipient such as age1…", { maxLength: 4096, pattern: /^age1[0-9a-z]+$/ }),
+    32,
+  ).default([]).meta({
+    description: "To whom recordings are encrypted, each `age1…`; empty: they are not encrypted.",
+  }),
+  sink: z.discriminatedUnion("type", [folder], {
+    error: ({ code }) =>
+      code === "invalid_union" ? 'expected "folder"' : expected("a sink: a section with a type").error(),
+  }).prefault({ type: "folder" }).meta({ description: "Where recordings are kept." }),
+}).prefault({}).meta({
+  description: "What is kept of the bytes that pass: every session, unless it is said otherwise.",
+});

@@ -1,0 +1,140 @@
+import { ChainWriter, dayOf } from "./chain_writer.ts";
+import type { RecordingHeader, RecordingTrailer, StdinMode } from "./document.ts";
+import { newRecordingKey } from "./encryption.ts";
+import { type RecordedEvent, Recorder, type RecordingFile } from "./recorder.ts";
+import type { Signer } from "./signer.ts";
+import type { RecordingStore } from "./store.ts";
+
+/** What is recorded, and how far a session may be ahead of it. */
+export interface ArchiveOptions {
+  /** No two processes that share a store may have the same. */
+  instance: string;
+  stdin: StdinMode;
+  windowBytes: number;
+  windowMs: number;
+  appendTimeoutMs: number;
+  sealEveryMs: number;
+  /** To whom recordings are encrypted (`age1…`); empty: they are not. */
+  recipients: readonly string[];
+  /** Told of everything that could not be written, for the log. */
+  onFailure(message: string, cause: unknown, auditId: string): void;
+}
+
+/** What a session says of itself when its recording begins. */
+export type RecordingFacts = Omit<RecordingHeader, "startedAt" | "stdin" | "streams" | "encryption">;
+
+/** How one session is to be recorded. */
+export interface RecordingTerms {
+  /** Whether the session ends where its recording cannot be written. */
+  isRequired: boolean;
+  streams: "digest" | "content";
+}
+
+/** Where recordings are made: one for each session, and a chain that names them all. */
+export class RecordingArchive {
+  readonly #store: RecordingStore;
+  readonly #signer: Signer | undefined;
+  readonly #options: ArchiveOptions;
+  readonly #chain: ChainWriter;
+
+  private constructor(
+    store: RecordingStore,
+    signer: Signer | undefined,
+    options: ArchiveOptions,
+    chain: ChainWriter,
+  ) {
+    this.#store = store;
+    this.#signer = signer;
+    this.#options = options;
+    this.#chain = chain;
+  }
+
+  /** Begins this process's chain, so that a store that cannot be written to is known at the start. @throws what the store throws */
+  static async open(
+    store: RecordingStore,
+    signer: Signer | undefined,
+    options: ArchiveOptions,
+  ): Promise<RecordingArchive> {
+    const chain = await ChainWriter.open({ store, signer, instance: options.instance, now: Date.now });
+    return new RecordingArchive(store, signer, options, chain);
+  }
+
+  /**
+   * Begins a session's recording: its header and its line in the chain are durable when this resolves.
+   *
+   * @throws what the store throws, and that no answer came in time
+   */
+  async begin(facts: RecordingFacts, terms: RecordingTerms): Promise<SessionRecording> {
+    const { recipients, onFailure, ...bounds } = this.#options;
+    const path = `${dayOf(Date.now())}/${facts.auditId}.rec`;
+    const encryption = recipients.length > 0 ? await newRecordingKey(recipients) : undefined;
+    const header = { ...facts, ...(encryption && { encryption: encryption.header }) };
+    const keys = { signer: this.#signer, ...(encryption && { key: encryption.key }) };
+    const file = await this.#store.create(path);
+    try {
+      const [recorder] = await Promise.all([
+        Recorder.begin(header, keys, file, {
+          ...bounds,
+          ...terms,
+          onFailure: (cause) => onFailure("a recording broke", cause, facts.auditId),
+        }),
+        this.#chain.add({ event: "began", recording: path, auditId: facts.auditId }),
+      ]);
+      return new SessionRecording(path, facts.auditId, recorder, file, this.#chain, terms.isRequired);
+    } catch (cause) {
+      await file.close().catch(() => {});
+      throw cause;
+    }
+  }
+
+  /** Ends the chain. */
+  async close(): Promise<void> {
+    await this.#chain.close();
+  }
+}
+
+/** What became of a recording. */
+export interface RecordingResult {
+  path: string;
+  /** The last link, hexadecimal; absent where the recording is not whole. */
+  link?: string;
+  /** Why it is not whole. */
+  failure?: unknown;
+}
+
+/** The recording of one session, while it lasts: a tap. */
+export class SessionRecording {
+  constructor(
+    /** Below the store. */
+    readonly path: string,
+    readonly auditId: string,
+    readonly recorder: Recorder,
+    readonly file: RecordingFile,
+    readonly chain: ChainWriter,
+    readonly isRequired: boolean,
+  ) {}
+
+  push(event: RecordedEvent): void | Promise<void> {
+    return this.recorder.push(event);
+  }
+
+  /** Ends the recording, and says so in the chain. Never throws. */
+  async end(end: Omit<RecordingTrailer, "endedAt" | "totals">): Promise<RecordingResult> {
+    const { path, auditId } = this;
+    const about = { recording: path, auditId };
+    try {
+      const link = await this.recorder.end(end);
+      if (link === undefined) throw this.recorder.failure ?? new Error("the recording broke");
+      await this.chain.add({ event: "ended", ...about, link });
+      return { path, link };
+    } catch (failure) {
+      await this.file.close().catch(() => {});
+      await this.chain.add({ event: "broke", ...about, reason: sentence(failure) }).catch(() => {});
+      return { path, failure };
+    }
+  }
+}
+
+function sentence(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

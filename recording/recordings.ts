@@ -1,0 +1,137 @@
+import { createPrivateKey } from "node:crypto";
+import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./archive.ts";
+import type { StdinMode } from "./document.ts";
+import { isRecipient } from "./encryption.ts";
+import { Signer } from "./signer.ts";
+import { FolderStore } from "./sinks/folder.ts";
+import type { RecordingStore } from "./store.ts";
+
+/** What an operator says about recordings. */
+export interface RecordingOptions {
+  mode: "required" | "best-effort" | "off";
+  stdin: StdinMode;
+  portForward: "digest" | "content";
+  instance?: string;
+  windowBytes: number;
+  windowMilliseconds: number;
+  writeTimeoutSeconds: number;
+  sealSeconds: number;
+  signingKeyFile: string;
+  recipients: readonly string[];
+  sink: { type: "folder"; path: string };
+}
+
+/** Told of everything that could not be written, for the log. */
+export type ReportFailure = (message: string, cause: unknown, auditId?: string) => void;
+
+/** Decides which sessions are recorded, and how; holds the archive that they are recorded to. */
+export class Recordings {
+  readonly #options: RecordingOptions;
+  readonly #open: () => Promise<RecordingArchive>;
+  readonly #report: ReportFailure;
+  #archive: Promise<RecordingArchive> | undefined;
+
+  private constructor(
+    options: RecordingOptions,
+    open: () => Promise<RecordingArchive>,
+    report: ReportFailure,
+  ) {
+    this.#options = options;
+    this.#open = open;
+    this.#report = report;
+  }
+
+  /**
+   * Opens the archive. Where recordings are required, one that cannot be opened stops the start; where they are not, it is tried
+   * again with every session.
+   *
+   * @throws where recordings are required
+   */
+  static async open(
+    options: RecordingOptions,
+    host: () => string,
+    report: ReportFailure,
+  ): Promise<Recordings> {
+    const recordings = new Recordings(options, () => openArchive(options, host, report), report);
+    if (options.mode === "off") return recordings;
+    try {
+      await recordings.#opened();
+    } catch (cause) {
+      if (options.mode === "required") throw cause;
+      report("recordings cannot be written", cause);
+    }
+    return recordings;
+  }
+
+  /**
+   * Begins a session's recording, where there is to be one.
+   *
+   * @param isObliged a rule demands it, whatever the configuration says
+   * @throws where there must be one and cannot
+   */
+  async record(facts: RecordingFacts, isObliged: boolean): Promise<SessionRecording | undefined> {
+    const { mode, portForward } = this.#options;
+    const isRequired = isObliged || mode === "required";
+    if (!isRequired && mode === "off") return undefined;
+    const streams = facts.kind === "portforward" ? portForward : "content";
+    try {
+      const archive = await this.#opened();
+      return await archive.begin(facts, { isRequired, streams });
+    } catch (cause) {
+      if (isRequired) throw cause;
+      this.#report("a session is not recorded", cause, facts.auditId);
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    const archive = await this.#archive?.catch(() => undefined);
+    await archive?.close();
+  }
+
+  async #opened(): Promise<RecordingArchive> {
+    try {
+      return await (this.#archive ??= this.#open());
+    } catch (thrown) {
+      this.#archive = undefined;
+      throw thrown;
+    }
+  }
+}
+
+async function openArchive(
+  options: RecordingOptions,
+  host: () => string,
+  report: ReportFailure,
+): Promise<RecordingArchive> {
+  const { recipients, signingKeyFile, windowMilliseconds, writeTimeoutSeconds, sealSeconds } = options;
+  const wrong = recipients.find((recipient) => !isRecipient(recipient));
+  if (wrong !== undefined) throw new TypeError(`${wrong} is no age recipient`);
+  const { stdin, windowBytes } = options;
+  return await RecordingArchive.open(storeOf(options), await readSigner(signingKeyFile), {
+    instance: options.instance ?? host().replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63),
+    stdin,
+    windowBytes,
+    windowMs: windowMilliseconds,
+    appendTimeoutMs: writeTimeoutSeconds * 1000,
+    sealEveryMs: sealSeconds * 1000,
+    recipients,
+    onFailure: report,
+  });
+}
+
+function storeOf({ sink }: RecordingOptions): RecordingStore {
+  return new FolderStore(sink.path);
+}
+
+async function readSigner(path: string): Promise<Signer> {
+  try {
+    const pem = await Deno.readTextFile(path);
+    createPrivateKey(pem);
+    return new Signer(pem);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    // What OpenSSL says of a key names no part of it.
+    throw new Error(`the recordings' signing key ${path} cannot be used: ${why}`, { cause });
+  }
+}
