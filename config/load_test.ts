@@ -270,7 +270,7 @@ audit:
       `${folder}/c.crt`,
       `${folder}/c.key`,
       `${folder}/audit.log`,
-      ...["siem.crt", "siem.token", "spool", "otel.crt", "otel.key", "headers"].map((name) =>
+      ...["siem.token", "siem.crt", "spool", "headers", "otel.crt", "otel.key"].map((name) =>
         `${folder}/${name}`
       ),
     ]);

@@ -1,9 +1,9 @@
 /** How long to wait between attempts. */
 export interface BackoffOptions {
-  /** Before the second attempt, in milliseconds. */
-  initialBackoffMs: number;
-  /** At most, in milliseconds. */
-  maxBackoffMs: number;
+  /** Before the second attempt. */
+  initialBackoffSeconds: number;
+  /** At most. */
+  maxBackoffSeconds: number;
 }
 
 /**
@@ -21,12 +21,17 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** The time before the next attempt, in milliseconds, now that one has failed. */
-  next(): number {
-    const { initialBackoffMs, maxBackoffMs } = this.#options;
+  /**
+   * The time before the next attempt, in milliseconds, now that one has failed.
+   *
+   * @param askedMs how long the other side asks us to wait; heeded up to the bound
+   */
+  next(askedMs = 0): number {
+    const { initialBackoffSeconds, maxBackoffSeconds } = this.#options;
     // 2^52 still is exact; no bound is as far away.
-    const full = Math.min(maxBackoffMs, initialBackoffMs * 2 ** Math.min(this.#failures++, 52));
-    return full / 2 + full / 2 * this.#random();
+    const maxMs = maxBackoffSeconds * 1000;
+    const full = Math.min(maxMs, initialBackoffSeconds * 1000 * 2 ** Math.min(this.#failures++, 52));
+    return Math.max(full / 2 + full / 2 * this.#random(), Math.min(askedMs, maxMs));
   }
 
   /** An attempt went well: the next failure is a first one. */

@@ -83,8 +83,7 @@ export class OtlpSink implements Sink {
       if (error === undefined) return;
       if (isFinal || this.#options.required || signal.aborted) throw error;
       this.#onFailure(error);
-      const { maxBackoffMs } = this.#options.retry;
-      await pause(Math.max(backoff.next(), Math.min(retryAfterMs, maxBackoffMs)), signal);
+      await pause(backoff.next(retryAfterMs), signal);
     }
   }
 

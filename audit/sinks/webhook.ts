@@ -10,8 +10,8 @@ export interface WebhookSinkOptions extends PostEndpoint {
     maxEvents: number;
     /** Of the events as JSON; a longer event goes alone. */
     maxBytes: number;
-    /** How long the first event of a request waits for others, in milliseconds. */
-    maxWaitMs: number;
+    /** How long the first event of a request waits for others. */
+    maxWaitSeconds: number;
   };
   retry: BackoffOptions;
   spool: SpoolOptions;
@@ -132,7 +132,7 @@ export class WebhookSink implements Sink, AsyncDisposable {
           backoff.reset();
         } else if (!UNACCEPTABLE.has(status)) {
           this.#onFailure(new Error(`answered ${status}; ${spool.pendingBytes} bytes wait`));
-          await pause(Math.max(backoff.next(), Math.min(retryAfterMs, retry.maxBackoffMs)), signal);
+          await pause(backoff.next(retryAfterMs), signal);
         } else if (batch.lines.length > 1) {
           limit = Math.ceil(batch.lines.length / 2);
         } else {
@@ -160,11 +160,11 @@ export class WebhookSink implements Sink, AsyncDisposable {
 
   /** Waits until there is something to send, and then for what may go with it. */
   async #idle(): Promise<void> {
-    const { batch: { maxEvents, maxBytes, maxWaitMs } } = this.#options;
+    const { batch: { maxEvents, maxBytes, maxWaitSeconds } } = this.#options;
     const { signal } = this.#end;
     this.#tellWaiting();
     while (!signal.aborted && this.#newEvents === 0 && this.#waiting.length === 0) await this.#woken();
-    const goesAt = performance.now() + maxWaitMs;
+    const goesAt = performance.now() + maxWaitSeconds * 1000;
     const isFull = () => this.#newEvents >= maxEvents || this.#newBytes >= maxBytes;
     while (!signal.aborted && this.#waiting.length === 0 && !isFull()) {
       const leftMs = goesAt - performance.now();
