@@ -200,7 +200,7 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     name: "a key that would write to the operator's terminal",
     yaml: '"\\e[2J\\u202e": 1\n',
     want: [
-      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, log, got an unknown key',
+      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, recording, log, got an unknown key',
     ],
   },
 ];
@@ -252,6 +252,7 @@ audit:
   - {type: file, path: audit.log}
   - {type: webhook, url: "https://siem/", caFile: siem.crt, tokenFile: siem.token, spool: {directory: spool}}
   - {type: otlp, url: "https://otel/", clientCertificateFile: otel.crt, clientKeyFile: otel.key, headersFile: headers}
+recording: {signingKeyFile: signing.key, sink: {type: folder, path: recordings}}
 `,
     );
     const configuration = await loadConfiguration(file);
@@ -273,6 +274,8 @@ audit:
       ...["siem.token", "siem.crt", "spool", "headers", "otel.crt", "otel.key"].map((name) =>
         `${folder}/${name}`
       ),
+      `${folder}/signing.key`,
+      `${folder}/recordings`,
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -177,9 +177,11 @@ function lineHash(line: string): string {
   return createHash("sha256").update(line).digest("hex");
 }
 
+/** Nothing for what is not base64 as it is written: some other letters would stand for the same bytes. */
 function fromBase64(text: string): Uint8Array {
   try {
-    return Uint8Array.fromBase64(text);
+    const bytes = Uint8Array.fromBase64(text);
+    return bytes.toBase64() === text ? bytes : new Uint8Array();
   } catch {
     return new Uint8Array();
   }

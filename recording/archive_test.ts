@@ -1,0 +1,184 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
+import { armor } from "age-encryption";
+import { type ArchiveOptions, RecordingArchive, type RecordingFacts } from "./archive.ts";
+import { chainInstance, readChain } from "./chain_writer.ts";
+import type { RecordingFile } from "./recorder.ts";
+import { RecordingReader } from "./recording_reader.ts";
+import { Signer, Verifier } from "./signer.ts";
+import type { RecordingStore, StoredRecording } from "./store.ts";
+import { RecordingVerifier } from "./verify.ts";
+
+const KEYS = generateKeyPairSync("ed25519", {
+  privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  publicKeyEncoding: { type: "spki", format: "pem" },
+});
+const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
+const TERMS = { isRequired: true, streams: "content" } as const;
+
+function facts(auditId: string): RecordingFacts {
+  return {
+    auditId,
+    user: { username: "alice" },
+    sourceIps: ["192.0.2.7"],
+    requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
+    kind: "exec",
+    namespace: "default",
+    pod: "web",
+    podUid: "u-1",
+    node: "n1",
+    tty: false,
+    protocol: "SPDY/3.1 v4.channel.k8s.io",
+  };
+}
+
+/** A store in memory that can be told to fail. */
+class MemoryStore implements RecordingStore {
+  readonly files = new Map<string, Uint8Array[]>();
+  failing: (path: string) => boolean = () => false;
+
+  create(path: string): Promise<RecordingFile> {
+    const parts: Uint8Array[] = [];
+    this.files.set(path, parts);
+    return Promise.resolve({
+      append: (bytes) => {
+        if (this.failing(path)) return Promise.reject(new Error("no space left on device"));
+        parts.push(bytes.slice());
+        return Promise.resolve();
+      },
+      close: () => Promise.resolve(),
+    });
+  }
+
+  open(path: string): Promise<ReadableStream<Uint8Array>> {
+    return Promise.resolve(ReadableStream.from(this.files.get(path) ?? []));
+  }
+
+  async *list(prefix: string): AsyncGenerator<StoredRecording> {
+    for (const path of this.files.keys()) {
+      if (path.startsWith(prefix)) yield { path, bytes: 0, modifiedAt: new Date() };
+    }
+  }
+
+  remove(path: string): Promise<void> {
+    this.files.delete(path);
+    return Promise.resolve();
+  }
+
+  bytes(path: string): Uint8Array {
+    return new Uint8Array((this.files.get(path) ?? []).flatMap((part) => [...part]));
+  }
+
+  chains(): string[] {
+    return [...this.files.keys()].filter((path) => chainInstance(path) !== undefined).sort();
+  }
+}
+
+async function open(store = new MemoryStore(), options: Partial<ArchiveOptions> = {}) {
+  const failures: string[] = [];
+  const archive = await RecordingArchive.open(store, new Signer(KEYS.privateKey), {
+    ...{ instance: "gateway-0", stdin: "content", windowBytes: 65536, windowMs: 1000 },
+    ...{ appendTimeoutMs: 5000, sealEveryMs: 60_000, recipients: [] },
+    onFailure: (message) => void failures.push(message),
+    ...options,
+  });
+  return { store, archive, failures };
+}
+
+async function chainOf(store: MemoryStore, path: string) {
+  return (await readChain(store, path)).entries;
+}
+
+Deno.test("a recording is begun, kept and ended, and the chain says so", async () => {
+  const { store, archive } = await open();
+  const session = await archive.begin(facts("a"), TERMS);
+  await session.push({ type: "opened", id: 5, stream: "stdout" });
+  const { path, link } = await session.end(END);
+  await archive.close();
+  assert.match(path, /^\d{4}\/\d{2}\/\d{2}\/a\.rec$/);
+  const verifier = new RecordingVerifier(new Verifier([KEYS.publicKey]));
+  verifier.push(store.bytes(path));
+  assert.equal(verifier.end().fault, undefined);
+  const [chain = ""] = store.chains();
+  assert.deepEqual(await chainOf(store, chain), [
+    { event: "chain", instance: "gateway-0" },
+    { event: "began", recording: path, auditId: "a" },
+    { event: "ended", recording: path, auditId: "a", link },
+  ]);
+});
+
+Deno.test("a gateway that starts again names the chain that it wrote before", async () => {
+  const store = new MemoryStore();
+  await (await open(store)).archive.close();
+  await (await open(store, { instance: "gateway-1" })).archive.close();
+  const [before = ""] = store.chains().filter((path) => chainInstance(path) === "gateway-0");
+  await (await open(store)).archive.close();
+  const [after = ""] = store.chains().filter((path) =>
+    chainInstance(path) === "gateway-0" && path !== before
+  );
+  const [first] = await chainOf(store, after);
+  const { last: line } = await readChain(store, before);
+  assert.deepEqual(first, { event: "chain", instance: "gateway-0", after: { path: before, line } });
+});
+
+Deno.test("a chain that could not be appended to is followed by a new one that names its last line", async () => {
+  const { store, archive } = await open();
+  const [before = ""] = store.chains();
+  store.failing = (path) => path === before;
+  await assert.rejects(archive.begin(facts("a"), TERMS), /no space left/);
+  await archive.begin(facts("b"), TERMS);
+  const [after = ""] = store.chains().filter((path) => path !== before);
+  const [first, second] = await chainOf(store, after);
+  const { last: line } = await readChain(store, before);
+  assert.deepEqual(first, { event: "chain", instance: "gateway-0", after: { path: before, line } });
+  assert.equal(second?.event === "began" && second.auditId, "b");
+});
+
+Deno.test("a store that takes nothing is known when the archive is opened", async () => {
+  const store = new MemoryStore();
+  store.failing = () => true;
+  await assert.rejects(open(store), /no space left/);
+});
+
+Deno.test("a recording that breaks is told to the log, to the chain and to the session", async () => {
+  const { store, archive, failures } = await open();
+  const session = await archive.begin(facts("a"), TERMS);
+  store.failing = (path) => path.endsWith(".rec");
+  await session.push({ type: "opened", id: 5, stream: "stdout" });
+  const { path, link, failure } = await session.end(END);
+  assert.deepEqual([link, String(failure)], [undefined, "Error: no space left on device"]);
+  assert.deepEqual(failures, ["a recording broke"]);
+  const [chain = ""] = store.chains();
+  assert.deepEqual((await chainOf(store, chain)).at(-1), {
+    event: "broke",
+    recording: path,
+    auditId: "a",
+    reason: "no space left on device",
+  });
+});
+
+Deno.test("an encrypted recording is read by its recipient and by nobody else, and verified by all", async () => {
+  const identity = await generateIdentity();
+  const { store, archive } = await open(undefined, { recipients: [await identityToRecipient(identity)] });
+  const session = await archive.begin(facts("a"), TERMS);
+  await session.push({ type: "opened", id: 5, stream: "stdout" });
+  const bytes = new TextEncoder().encode("what the pod said");
+  await session.push({ type: "data", id: 5, stream: "stdout", direction: "out", bytes });
+  const { path } = await session.end(END);
+  const file = store.bytes(path);
+  assert.doesNotMatch(new TextDecoder().decode(file), /what the pod said/);
+  assert.throws(() => [...new RecordingReader().push(file)], { code: "key_missing" });
+  const verifier = new RecordingVerifier(new Verifier([KEYS.publicKey]));
+  verifier.push(file);
+  const { fault, header } = verifier.end();
+  assert.equal(fault, undefined);
+  const { age } = header?.encryption as { age: string };
+  const decrypter = new Decrypter();
+  decrypter.addIdentity(identity);
+  const key = await decrypter.decrypt(armor.decode(age));
+  const data = [...new RecordingReader(key).push(file)].flatMap((event) =>
+    event.type === "data" ? [new TextDecoder().decode(event.bytes)] : []
+  );
+  assert.deepEqual(data, ["what the pod said"]);
+});
