@@ -83,8 +83,7 @@ export class PostClient implements Disposable {
       };
     } catch (error) {
       if (timeout.signal.aborted) throw new NoAnswer(`no answer within ${this.#endpoint.timeoutSeconds} s`);
-      // No cause: it names the whole URL, in whose query some receivers have their token.
-      throw new NoAnswer(`no answer: ${withoutUrl(error)}`);
+      throw new NoAnswer(`no answer: ${reasonOf(error)}`); // without its cause, which names the URL
     } finally {
       clearTimeout(timer);
     }
@@ -166,7 +165,12 @@ function readRetryAfter(header: string | null): number {
   return Number.isFinite(ms) ? Math.max(0, ms) : 0;
 }
 
-function withoutUrl(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/ for url \(.*?\)(?=:|$)/g, "").replace(/https?:\/\/\S+/g, "…");
+/** Why there was no answer, of which the platform names the whole URL first, in whose query some receivers have their token. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error));
+  const reason = cause instanceof Error
+    ? /client error \([A-Za-z]+\)(?:: (.*))?$/s.exec(cause.message)
+    : null;
+  const told = reason?.[1] ?? message;
+  return told.includes("://") ? "the request failed" : told;
 }
