@@ -11,26 +11,42 @@ const DIGEST_DIGITS = 16;
 export interface CommandMask {
   /** A command, argument by argument. */
   argv(argv: readonly string[]): readonly string[];
-  /** The `command` parameters of a request URI, masked as the command they are; every other byte as it was sent. */
+  /** The command in a request URI (`command`, a kubelet's `cmd`), masked; every other byte is as it was sent. */
   uri(uri: string): string;
+  /** What somebody says of a command, without the secrets that are in it. */
+  message(message: string, argv: readonly string[]): string;
 }
 
 /** Writes commands down as they are, secrets and all. */
-export const KEEP_SECRETS_IN_CLEAR: CommandMask = { argv: (argv) => argv, uri: (uri) => uri };
+export const KEEP_SECRETS_IN_CLEAR: CommandMask = {
+  argv: (argv) => argv,
+  uri: (uri) => uri,
+  message: (message) => message,
+};
+
+/** Shorter secrets are left in messages: they are parts of words, and what is left of the message says nothing. */
+const MIN_QUOTED_LENGTH = 4;
+
+/** A command that was looked into. */
+interface Masked {
+  argv: readonly string[];
+  /** The longest first, so that none is taken apart by one that is part of it. */
+  secrets: readonly string[];
+}
 
 /**
  * Puts `(masked:0123456789abcdef)` in place of every secret in a command: its HMAC-SHA-256, shortened. Equal secrets
  * can be matched with one another and none be read, nor be guessed without the key. The form needs no escaping in JSON
  * nor in a URI's query.
  *
- * What is a secret is told by names and by what programs are known to take; see docs of `audit.argv`. It is hygiene,
- * not a wall: who wishes to say a secret unseen, e.g. in base64, will.
+ * What is a secret is told by names and by what programs are known to take: see {@linkcode SECRET_NAMES}. It is hygiene
+ * and no wall: a password that nothing announces is an argument as any other.
  */
 export class ArgvMask implements CommandMask {
   readonly #key: Uint8Array;
   readonly #names: SecretNames;
   /** Each of a request's events asks for the same command. */
-  readonly #masked = new WeakMap<readonly string[], readonly string[]>();
+  readonly #known = new WeakMap<readonly string[], Masked>();
 
   /**
    * @param key of the HMAC. Random where none is given: digests then match within this process's life.
@@ -44,11 +60,23 @@ export class ArgvMask implements CommandMask {
   }
 
   argv(argv: readonly string[]): readonly string[] {
-    const known = this.#masked.get(argv);
+    return this.#masked(argv).argv;
+  }
+
+  message(message: string, argv: readonly string[]): string {
+    const { secrets } = this.#masked(argv);
+    return secrets.reduce((text, secret) => text.replaceAll(secret, () => this.#digest(secret)), message);
+  }
+
+  #masked(argv: readonly string[]): Masked {
+    const known = this.#known.get(argv);
     if (known !== undefined) return known;
-    const secrets = findSecrets(argv, this.#names);
-    const masked = argv.map((word, at) => this.#replace(word, secrets[at] ?? []));
-    this.#masked.set(argv, masked);
+    const spans = findSecrets(argv, this.#names);
+    const secrets = [...new Set(spans.flat().map(({ secret }) => secret))]
+      .filter(({ length }) => length >= MIN_QUOTED_LENGTH)
+      .sort((a, b) => b.length - a.length);
+    const masked = { argv: argv.map((word, at) => this.#replace(word, spans[at] ?? [])), secrets };
+    this.#known.set(argv, masked);
     return masked;
   }
 
@@ -56,22 +84,17 @@ export class ArgvMask implements CommandMask {
     const queryAt = uri.indexOf("?");
     if (queryAt === -1) return uri;
     const parts = uri.slice(queryAt + 1).split("&");
-    const values = parts.map((part) => commandValue(part));
-    const words = values.filter((value) => value !== undefined);
-    const secrets = findSecrets(words.map(({ text }) => text), this.#names);
-    let nth = 0;
+    const words = parts.map(commandWords);
+    const secrets = findSecrets(words.flat().map(({ text }) => text), this.#names).values();
     const masked = parts.map((part, at) => {
-      const value = values[at];
-      if (value === undefined) return part;
-      const spans = secrets[nth++] ?? [];
-      return this.#replace(
-        part,
-        spans.map(({ start, end, secret }) => ({
-          start: value.starts[start] ?? 0,
-          end: value.starts[end] ?? part.length,
+      const spans = (words[at] ?? []).flatMap(({ starts }) =>
+        (secrets.next().value ?? []).map(({ start, end, secret }) => ({
+          start: starts[start] ?? 0,
+          end: starts[end] ?? part.length,
           secret,
-        })),
+        }))
       );
+      return this.#replace(part, spans);
     });
     return `${uri.slice(0, queryAt)}?${masked.join("&")}`;
   }
@@ -92,21 +115,29 @@ export class ArgvMask implements CommandMask {
   }
 }
 
-/** A value of a query, decoded, and where in the parameter each of its UTF-16 units begins, and the end. */
-interface QueryValue {
+/** A word of a query, decoded, and where in the parameter each of its UTF-16 units begins, and the end. */
+interface QueryWord {
   text: string;
   starts: readonly number[];
 }
 
-/** The value of a `command` parameter; undefined for every other one. */
-function commandValue(part: string): QueryValue | undefined {
+/** The words of a command in a parameter: `command` is one, a kubelet's `cmd` has one between any two spaces. */
+function commandWords(part: string): QueryWord[] {
   const equals = part.indexOf("=");
-  if (equals === -1 || decoded(part.slice(0, equals), 0).text !== "command") return undefined;
-  return decoded(part, equals + 1);
+  const key = equals === -1 ? "" : decoded(part.slice(0, equals), 0).text;
+  if (key === "command") return [decoded(part, equals + 1)];
+  if (key !== "cmd") return [];
+  const { text, starts } = decoded(part, equals + 1);
+  let from = 0;
+  return text.split(" ").map((word) => {
+    const at = from;
+    from += word.length + 1;
+    return { text: word, starts: starts.slice(at, from) };
+  });
 }
 
 /** Decodes as a form is. Bytes that are no UTF-8 become U+FFFD each, so that nothing is shorter than it was sent. */
-function decoded(part: string, from: number): QueryValue {
+function decoded(part: string, from: number): QueryWord {
   let text = "";
   const starts: number[] = [];
   for (let at = from; at < part.length;) {

@@ -175,6 +175,21 @@ Deno.test("ArgvMask.uri finds the value in the next parameter, with others betwe
   );
 });
 
+Deno.test("ArgvMask.uri masks in the one parameter of a kubelet's run, which is cut at spaces", () => {
+  assert.equal(
+    mask.uri("/run/a/b/c?cmd=mysql%20-phunter2+--password%20hun%20ter2"),
+    `/run/a/b/c?cmd=mysql%20-p${masked("hunter2")}+--password%20${masked("hun")}%20ter2`,
+  );
+});
+
+Deno.test("ArgvMask.message masks what an error quotes of the command", () => {
+  const argv = ["mysql", "-phunter2", "--token=hunter22", "--pin-token=12"];
+  assert.equal(
+    mask.message('exec: "mysql -phunter2 --token=hunter22": not found, 12', argv),
+    `exec: "mysql -p${masked("hunter2")} --token=${masked("hunter22")}": not found, 12`,
+  );
+});
+
 Deno.test("ArgvMask shows that two secrets are one, and nothing of it under another key", () => {
   const [first, , second] = mask.argv(["--password=hunter2", "x", "PGPASSWORD=hunter2"]);
   assert.equal(first?.split("=")[1], second?.split("=")[1]);

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { ArgvMask, type CommandMask } from "./argv_mask.ts";
 import { Bounds } from "./bounds.ts";
 import { safeJson } from "./line.ts";
 import { maskUri } from "./mask.ts";
@@ -26,6 +27,9 @@ import { maskUri } from "./mask.ts";
  * Every event stands alone: user, target and command are in each. Details are annotations `postern.dev/*`, whose
  * values are strings, as the API has it; lists and objects in them are JSON. What is cut to its bound is named in
  * `postern.dev/truncated`; of a cut command, `postern.dev/argv-sha256` is that of the whole.
+ *
+ * Secrets in a command are masked before all this: in `postern.dev/argv`, in what `postern.dev/argv-sha256` is of,
+ * in the URI and in messages that quote them.
  *
  * @see k8s.io/apiserver pkg/apis/audit/v1/types.go
  * @module
@@ -102,8 +106,10 @@ export interface Facts {
   objectRef?: ObjectReference;
   /** What the client speaks, e.g. `SPDY/3.1 v4.channel.k8s.io`. */
   protocol?: string;
-  /** The command, argument by argument. */
+  /** The command, argument by argument, as it was sent; it is masked here. */
   argv?: readonly string[];
+  /** What masks it. Where nothing is said, its secrets become digests that match within this process's life. */
+  commandMask?: CommandMask;
   /** The `auditId` of the refused attempt that this one follows: clients ask again over SPDY where WebSocket was refused. */
   fallbackOf?: string;
   /** The `auditID` of the same session in the API server's own log, where it is opened there. */
@@ -171,20 +177,24 @@ export interface AuditConnection {
 }
 
 /** Why a session ended. */
-export type AuditEndReason =
-  | "command_ended"
-  | "client_closed"
-  | "client_vanished"
-  | "upstream_closed"
-  | "upstream_vanished"
-  | "upstream_refused"
-  | "idle_limit"
-  | "time_limit"
-  | "setup_timeout"
-  | "gateway_draining"
-  | "protocol_error"
-  | "audit_failure"
-  | "gateway_error";
+export const END_REASONS = [
+  "command_ended",
+  "client_closed",
+  "client_vanished",
+  "upstream_closed",
+  "upstream_vanished",
+  "upstream_refused",
+  "idle_limit",
+  "time_limit",
+  "setup_timeout",
+  "gateway_draining",
+  "gateway_lost",
+  "protocol_error",
+  "audit_failure",
+  "gateway_error",
+] as const;
+
+export type AuditEndReason = typeof END_REASONS[number];
 
 /** Ends that nobody need look into. */
 const ORDERLY: ReadonlySet<AuditEndReason> = new Set(["command_ended", "client_closed", "upstream_closed"]);
@@ -241,6 +251,9 @@ const MAX = {
   streamNames: 64,
 };
 
+/** Masks the commands of those who say nothing of it: to forget it must not write secrets down. */
+const OWN_MASK = new ArgvMask();
+
 /** What was decided, allowed or denied; to be durable before anything opens. */
 export function decisionEvent(
   facts: Facts,
@@ -253,7 +266,7 @@ export function decisionEvent(
     stage: "RequestReceived",
     annotations: (bounds) => ({
       "authorization.k8s.io/decision": allowed ? "allow" : "forbid",
-      "authorization.k8s.io/reason": bounds.text("reason", reason, MAX.messageBytes),
+      "authorization.k8s.io/reason": bounds.text("reason", withoutSecrets(reason, facts), MAX.messageBytes),
       "postern.dev/rule": bounds.text("rule", rule, MAX.nameBytes),
       "postern.dev/obligations": safeJson(obligations.map(({ type }) => type)),
     }),
@@ -310,7 +323,8 @@ export function connectionEvent(
   { requestId, port, bytesIn, bytesOut, openedAt, durationMs, endedBy, error, isDenied }: AuditConnection,
   at = new Date(),
 ): AuditEvent {
-  const failure = (bounds: Bounds) => error && bounds.text("error", error, MAX.messageBytes);
+  const failure = (bounds: Bounds) =>
+    error && bounds.text("error", withoutSecrets(error, facts), MAX.messageBytes);
   return event(facts, target, at, {
     type: "connection",
     stage: "ResponseStarted",
@@ -347,13 +361,13 @@ export function endEvent(
       ORDERLY.has(reason) ? { metadata: {}, code: 101 } : {
         metadata: {},
         status: "Failure",
-        message: bounds.text("message", message, MAX.messageBytes),
+        message: bounds.text("message", withoutSecrets(message, facts), MAX.messageBytes),
         code: 101,
       },
     annotations: (bounds) => ({
       "postern.dev/end-reason": reason,
       "postern.dev/ended-by": by,
-      "postern.dev/message": bounds.text("message", message, MAX.messageBytes),
+      "postern.dev/message": bounds.text("message", withoutSecrets(message, facts), MAX.messageBytes),
       "postern.dev/exit-code": exitCode?.toString(),
       "postern.dev/bytes-in": total(streams, "bytesIn"),
       "postern.dev/bytes-out": total(streams, "bytesOut"),
@@ -374,7 +388,8 @@ export function responseEvent(
   { code, bytesOut, durationMs, error }: AuditResponse,
   at = new Date(),
 ): AuditEvent {
-  const failure = (bounds: Bounds) => error && bounds.text("error", error, MAX.messageBytes);
+  const failure = (bounds: Bounds) =>
+    error && bounds.text("error", withoutSecrets(error, facts), MAX.messageBytes);
   return event(facts, target, at, {
     type: "response",
     stage: "ResponseComplete",
@@ -403,14 +418,14 @@ export function refusalEvent(
     status: (bounds) => ({
       metadata: {},
       status: "Failure",
-      message: bounds.text("message", message, MAX.messageBytes),
+      message: bounds.text("message", withoutSecrets(message, facts), MAX.messageBytes),
       reason: bounds.text("reason", reason, MAX.nameBytes),
       code,
     }),
     annotations: (bounds) => ({
       "authorization.k8s.io/decision": code === 403 ? "forbid" : undefined,
       "authorization.k8s.io/reason": code === 403
-        ? bounds.text("message", message, MAX.messageBytes)
+        ? bounds.text("message", withoutSecrets(message, facts), MAX.messageBytes)
         : undefined,
       "postern.dev/rule": rule === undefined ? undefined : bounds.text("rule", rule, MAX.nameBytes),
     }),
@@ -438,7 +453,8 @@ function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: S
     ...(target && targetAnnotations(target, bounds)),
     ...shape.annotations(bounds),
   });
-  const requestURI = bounds.text("requestURI", maskUri(facts.requestUri), MAX.uriBytes);
+  const uri = maskOf(facts).uri(maskUri(facts.requestUri));
+  const requestURI = bounds.text("requestURI", uri, MAX.uriBytes);
   const sourceIPs = bounds.list("sourceIPs", facts.sourceIps, MAX.sourceIps * 64, MAX.sourceIps);
   if (bounds.cut.length > 0) annotations["postern.dev/truncated"] = safeJson(bounds.cut);
   return {
@@ -461,10 +477,18 @@ function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: S
   };
 }
 
-function requestAnnotations(
-  { protocol, argv, flags, fallbackOf, upstreamAuditId }: Facts,
-  bounds: Bounds,
-): Record<string, string | undefined> {
+function maskOf({ commandMask = OWN_MASK }: Facts): CommandMask {
+  return commandMask;
+}
+
+/** What is said to people may quote the command. */
+function withoutSecrets(message: string, facts: Facts): string {
+  return facts.argv === undefined ? message : maskOf(facts).message(message, facts.argv);
+}
+
+function requestAnnotations(facts: Facts, bounds: Bounds): Record<string, string | undefined> {
+  const { protocol, flags, fallbackOf, upstreamAuditId } = facts;
+  const argv = facts.argv && maskOf(facts).argv(facts.argv);
   const kept = argv && bounds.list("argv", argv, MAX.argvBytes, MAX.argvItems);
   return {
     "postern.dev/protocol": protocol && bounds.text("protocol", protocol, MAX.nameBytes),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { KEEP_SECRETS_IN_CLEAR } from "./argv_mask.ts";
 import {
   type AuditEvent,
   type AuditTarget,
@@ -332,6 +333,38 @@ Deno.test("an event that was cut says where, and whose argv it was", () => {
   const [shell, kept, ...rest] = JSON.parse(event.annotations["postern.dev/argv"] ?? "");
   assert.deepEqual([shell, rest], ["sh", []]);
   assert.ok(long.startsWith(kept) && kept.length > 32000);
+});
+
+Deno.test("no event says a secret of the command: not argv, nor the URI, nor what is told of it", () => {
+  const secret = "Hunter2-hunter2";
+  const argv = ["sh", "-c", `mysql -p'${secret}' -e x`, `--token=${secret}`];
+  const query = argv.map((word) => `command=${encodeURIComponent(word)}`).join("&");
+  const secretive: Facts = { ...facts, argv, requestUri: `/api/v1/namespaces/a/pods/b/exec?${query}` };
+  const message = `exec failed: ${argv.join(" ")}`;
+  const made = [
+    decisionEvent(secretive, target, { allowed: false, rule: "r", reason: message }, AT),
+    startEvent(secretive, target, { upstream: "u", clientProtocol: "c", upstreamProtocol: "u" }, AT),
+    endEvent(secretive, target, { ...end, reason: "gateway_error", message, streams: [] }, AT),
+    responseEvent(secretive, target, { code: 500, bytesOut: 0, durationMs: 1, error: message }, AT),
+    refusalEvent(secretive, target, { code: 403, reason: "Forbidden", message }, AT),
+  ];
+  for (const event of made) {
+    const line = safeJson(event);
+    assert.ok(!line.includes(secret), line);
+    assert.match(event.requestURI, /command=--token%3D\(masked:[0-9a-f]{16}\)/);
+  }
+});
+
+Deno.test("an event says the secrets of the command where the mask keeps them", () => {
+  const argv = ["x", "--token=hunter2"];
+  const requestUri = "/exec?command=x&command=--token%3Dhunter2";
+  const event = startEvent(
+    { ...facts, argv, requestUri, commandMask: KEEP_SECRETS_IN_CLEAR },
+    target,
+    { upstream: "u", clientProtocol: "c", upstreamProtocol: "u" },
+  );
+  assert.equal(event.requestURI, requestUri);
+  assert.equal(event.annotations["postern.dev/argv"], safeJson(argv));
 });
 
 Deno.test("a command that fits is not marked as cut", () => {

@@ -24,7 +24,7 @@ export const MASK = "REDACTED";
  * A request URI without credentials: the userinfo of an absolute or network-path form, and the values of query
  * keys such as `access_token`, however the key is percent-encoded. The rest stays as it was sent, byte for byte.
  *
- * Arguments of a command (`command=…`) are evidence and stay, also where they are called `--token=…`.
+ * Arguments of a command (`command=…`) are the argv mask's: what is secret in them depends on one another.
  */
 export function maskUri(uri: string): string {
   const queryAt = uri.indexOf("?");
