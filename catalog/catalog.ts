@@ -14,7 +14,13 @@ export interface Catalog {
    *
    * @throws {CatalogError} `unavailable`; `invalid`, where an event is none
    */
-  apply(events: readonly AuditEventLike[]): Promise<void>;
+  apply(events: readonly AuditEventLike[], progress?: Progress): Promise<void>;
+  /**
+   * How far a feed has come, as the last `apply` with its name said.
+   *
+   * @throws {CatalogError} `unavailable`
+   */
+  progress(feed: string): Promise<string | undefined>;
   /**
    * Sessions that a filter lets pass, the newest first.
    *
@@ -25,4 +31,12 @@ export interface Catalog {
   session(auditId: string): Promise<SessionDetail | undefined>;
   /** Never throws. */
   close(): Promise<void>;
+}
+
+/** How far a feed has come. */
+export interface Progress {
+  /** Names the feed; no two gateways may have the same. */
+  feed: string;
+  /** RFC 3339 with microseconds, UTC: the index has all events of the feed that were made before. */
+  until: string;
 }

@@ -90,6 +90,7 @@ const VERSIONS: readonly ((text: string) => readonly string[])[] = [
       denied boolean not null,
       primary key (audit_id, event_key)
     )`,
+    `create table feeds (name ${text} primary key, applied_until ${text} not null)`,
     "create index sessions_by_time on sessions (started_at, audit_id)",
     "create index sessions_by_user on sessions (username, started_at, audit_id)",
     "create index sessions_by_pod on sessions (namespace, pod, started_at, audit_id)",

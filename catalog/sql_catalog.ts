@@ -1,4 +1,4 @@
-import type { Catalog } from "./catalog.ts";
+import type { Catalog, Progress } from "./catalog.ts";
 import { type Filter, type Page, searchable, selectSessions } from "./filter.ts";
 import { mergeSessions } from "./merge.ts";
 import { migrate } from "./migrations.ts";
@@ -52,18 +52,24 @@ export class SqlCatalog implements Catalog {
     return new SqlCatalog(store);
   }
 
-  async apply(events: readonly AuditEventLike[]): Promise<void> {
-    await this.merge(events.map(readEvent).filter((each) => each !== undefined));
+  async apply(events: readonly AuditEventLike[], progress?: Progress): Promise<void> {
+    await this.merge(events.map(readEvent).filter((each) => each !== undefined), progress);
   }
 
   /** Takes in what events say, or what a recording does. @throws {CatalogError} `unavailable` */
-  async merge(contributions: readonly Contribution[]): Promise<void> {
-    if (contributions.length === 0) return;
+  async merge(contributions: readonly Contribution[], progress?: Progress): Promise<void> {
+    if (contributions.length === 0 && progress === undefined) return;
     await this.#store.transaction(async (query) => {
       for (let start = 0; start < contributions.length; start += MAX_BATCH) {
         await mergeBatch(query, contributions.slice(start, start + MAX_BATCH));
       }
+      if (progress) await putProgress(query, progress);
     });
+  }
+
+  async progress(feed: string): Promise<string | undefined> {
+    const [row] = await this.#store.query("select applied_until from feeds where name = $1", [feed]);
+    return typeof row?.applied_until === "string" ? row.applied_until : undefined;
   }
 
   async sessions(filter: Filter, page: Page = {}): Promise<SessionRow[]> {
@@ -147,6 +153,15 @@ async function put(query: Query, table: string, cells: Cells, there: "replace" |
   await query(
     `insert into ${table} (${columns.join(", ")}) values (${places.join(", ")}) ${conflict}`,
     values,
+  );
+}
+
+/** Time passes in one direction: a feed that was told an earlier one has seen old events again. */
+async function putProgress(query: Query, { feed, until }: Progress): Promise<void> {
+  await query(
+    "insert into feeds (name, applied_until) values ($1, $2) on conflict (name) do update " +
+      "set applied_until = excluded.applied_until where feeds.applied_until < excluded.applied_until",
+    [feed, until],
   );
 }
 
