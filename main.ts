@@ -25,11 +25,16 @@ import { createApp } from "./routes/app.ts";
 import type { DebugGate } from "./routes/debug.ts";
 import type { Gate } from "./routes/gate.ts";
 import type { ProxyGate } from "./routes/proxy.ts";
+import { settleLostSessions } from "./routes/lost_sessions.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
+import { atMost } from "./session/lifetime.ts";
 import { openApiServer, openKubelet } from "./session/upstream.ts";
 import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
+
+/** How often sessions of gateways that are gone are looked for, in milliseconds. */
+const SETTLE_EVERY_MS = 120_000;
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
 const LINGER_MS = 5_000;
@@ -103,13 +108,38 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
+  const stopSettling = settleFromTimeToTime(recordings, journal, log);
   const signal = await nextSignal();
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
   await front.drain(drainTimeoutSeconds * 1000);
+  await stopSettling();
   await recordings.close();
   await journal.close();
   log.info("stopped");
   return 0;
+}
+
+/** Writes the ends of sessions whose gateway died: now, and every few minutes. @returns how to stop */
+function settleFromTimeToTime(recordings: Recordings, journal: Journal, log: Logger): () => Promise<void> {
+  const report = (message: string, cause: unknown, auditId: string) => log.error(message, { auditId, cause });
+  const settle = async () => {
+    const archive = await recordings.archive;
+    if (archive === undefined) return;
+    try {
+      const count = await settleLostSessions(archive, { journal, report });
+      if (count > 0) log.warn("sessions of a gateway that is gone were settled", { count });
+    } catch (cause) {
+      log.error("lost sessions could not be settled", { cause });
+    }
+  };
+  let running = settle();
+  const timer = setInterval(() => {
+    running = running.then(settle);
+  }, SETTLE_EVERY_MS);
+  return async () => {
+    clearInterval(timer);
+    await atMost(LINGER_MS, running);
+  };
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */

@@ -5,6 +5,9 @@ import { type RecordedEvent, Recorder, type RecordingFile } from "./recorder.ts"
 import type { Signer } from "./signer.ts";
 import type { RecordingStore } from "./store.ts";
 
+/** How often the chain says that sessions live, in milliseconds. */
+export const HEARTBEAT_MS = 60_000;
+
 /** What is recorded, and how far a session may be ahead of it. */
 export interface ArchiveOptions {
   /** No two processes that share a store may have the same. */
@@ -17,7 +20,7 @@ export interface ArchiveOptions {
   /** To whom recordings are encrypted (`age1…`); empty: they are not. */
   recipients: readonly string[];
   /** Told of everything that could not be written, for the log. */
-  onFailure(message: string, cause: unknown, auditId: string): void;
+  onFailure(message: string, cause: unknown, auditId?: string): void;
 }
 
 /** What a session says of itself when its recording begins. */
@@ -36,6 +39,9 @@ export class RecordingArchive {
   readonly #signer: Signer | undefined;
   readonly #options: ArchiveOptions;
   readonly #chain: ChainWriter;
+  readonly #heartbeat: ReturnType<typeof setInterval>;
+  /** Recordings that were begun and have not ended. */
+  #open = 0;
 
   private constructor(
     store: RecordingStore,
@@ -47,6 +53,11 @@ export class RecordingArchive {
     this.#signer = signer;
     this.#options = options;
     this.#chain = chain;
+    this.#heartbeat = setInterval(() => {
+      if (this.#open > 0) {
+        chain.add({ event: "alive" }).catch((cause) => options.onFailure("the chain broke", cause));
+      }
+    }, HEARTBEAT_MS);
   }
 
   /** Begins this process's chain, so that a store that cannot be written to is known at the start. @throws what the store throws */
@@ -80,15 +91,38 @@ export class RecordingArchive {
         }),
         this.#chain.add({ event: "began", recording: path, auditId: facts.auditId }),
       ]);
-      return new SessionRecording(path, facts.auditId, recorder, file, this.#chain, terms.isRequired);
+      this.#open++;
+      const onEnd = () => void this.#open--;
+      return new SessionRecording(path, facts.auditId, recorder, file, this.#chain, onEnd);
     } catch (cause) {
       await file.close().catch(() => {});
       throw cause;
     }
   }
 
+  /** Where everything lies. */
+  get store(): RecordingStore {
+    return this.#store;
+  }
+
+  /** Whose chain this process writes. */
+  get instance(): string {
+    return this.#options.instance;
+  }
+
+  /** Whether this process wrote a chain. */
+  isOwn(chain: string): boolean {
+    return this.#chain.isOwn(chain);
+  }
+
+  /** Says in the chain that a recording of another process, which is gone, gets no further. @throws what the store throws */
+  async giveUp(recording: string, auditId: string, reason: string): Promise<void> {
+    await this.#chain.add({ event: "broke", recording, auditId, reason });
+  }
+
   /** Ends the chain. */
   async close(): Promise<void> {
+    clearInterval(this.#heartbeat);
     await this.#chain.close();
   }
 }
@@ -111,26 +145,40 @@ export class SessionRecording {
     readonly recorder: Recorder,
     readonly file: RecordingFile,
     readonly chain: ChainWriter,
-    readonly isRequired: boolean,
+    readonly onEnd: () => void,
   ) {}
 
   push(event: RecordedEvent): void | Promise<void> {
     return this.recorder.push(event);
   }
 
-  /** Ends the recording, and says so in the chain. Never throws. */
+  /** Ends the recording. Never throws. */
   async end(end: Omit<RecordingTrailer, "endedAt" | "totals">): Promise<RecordingResult> {
-    const { path, auditId } = this;
-    const about = { recording: path, auditId };
+    const { path } = this;
     try {
       const link = await this.recorder.end(end);
       if (link === undefined) throw this.recorder.failure ?? new Error("the recording broke");
-      await this.chain.add({ event: "ended", ...about, link });
       return { path, link };
     } catch (failure) {
       await this.file.close().catch(() => {});
-      await this.chain.add({ event: "broke", ...about, reason: sentence(failure) }).catch(() => {});
       return { path, failure };
+    }
+  }
+
+  /**
+   * Says in the chain that nothing more is to be written of this session: after its last event, so that what a crash leaves out
+   * is noticed by whoever looks at the chain. @throws what the store throws
+   */
+  async settle({ link, failure }: RecordingResult): Promise<void> {
+    const about = { recording: this.path, auditId: this.auditId };
+    try {
+      await this.chain.add(
+        link === undefined
+          ? { event: "broke", ...about, reason: sentence(failure) }
+          : { event: "ended", ...about, link },
+      );
+    } finally {
+      this.onEnd();
     }
   }
 }

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
-import { armor } from "age-encryption";
+import { armor, Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
 import { type ArchiveOptions, RecordingArchive, type RecordingFacts } from "./archive.ts";
+import { MemoryStore } from "../tests/support/memory_store.ts";
 import { chainInstance, readChain } from "./chain_writer.ts";
-import type { RecordingFile } from "./recorder.ts";
 import { RecordingReader } from "./recording_reader.ts";
 import { Signer, Verifier } from "./signer.ts";
-import type { RecordingStore, StoredRecording } from "./store.ts";
 import { RecordingVerifier } from "./verify.ts";
 
 const KEYS = generateKeyPairSync("ed25519", {
@@ -33,48 +31,6 @@ function facts(auditId: string): RecordingFacts {
   };
 }
 
-/** A store in memory that can be told to fail. */
-class MemoryStore implements RecordingStore {
-  readonly files = new Map<string, Uint8Array[]>();
-  failing: (path: string) => boolean = () => false;
-
-  create(path: string): Promise<RecordingFile> {
-    const parts: Uint8Array[] = [];
-    this.files.set(path, parts);
-    return Promise.resolve({
-      append: (bytes) => {
-        if (this.failing(path)) return Promise.reject(new Error("no space left on device"));
-        parts.push(bytes.slice());
-        return Promise.resolve();
-      },
-      close: () => Promise.resolve(),
-    });
-  }
-
-  open(path: string): Promise<ReadableStream<Uint8Array>> {
-    return Promise.resolve(ReadableStream.from(this.files.get(path) ?? []));
-  }
-
-  async *list(prefix: string): AsyncGenerator<StoredRecording> {
-    for (const path of this.files.keys()) {
-      if (path.startsWith(prefix)) yield { path, bytes: 0, modifiedAt: new Date() };
-    }
-  }
-
-  remove(path: string): Promise<void> {
-    this.files.delete(path);
-    return Promise.resolve();
-  }
-
-  bytes(path: string): Uint8Array {
-    return new Uint8Array((this.files.get(path) ?? []).flatMap((part) => [...part]));
-  }
-
-  chains(): string[] {
-    return [...this.files.keys()].filter((path) => chainInstance(path) !== undefined).sort();
-  }
-}
-
 async function open(store = new MemoryStore(), options: Partial<ArchiveOptions> = {}) {
   const failures: string[] = [];
   const archive = await RecordingArchive.open(store, new Signer(KEYS.privateKey), {
@@ -86,6 +42,10 @@ async function open(store = new MemoryStore(), options: Partial<ArchiveOptions> 
   return { store, archive, failures };
 }
 
+function chainsOf(store: MemoryStore): string[] {
+  return [...store.files.keys()].filter((path) => chainInstance(path) !== undefined).sort();
+}
+
 async function chainOf(store: MemoryStore, path: string) {
   return (await readChain(store, path)).entries;
 }
@@ -94,13 +54,15 @@ Deno.test("a recording is begun, kept and ended, and the chain says so", async (
   const { store, archive } = await open();
   const session = await archive.begin(facts("a"), TERMS);
   await session.push({ type: "opened", id: 5, stream: "stdout" });
-  const { path, link } = await session.end(END);
+  const result = await session.end(END);
+  await session.settle(result);
+  const { path, link } = result;
   await archive.close();
   assert.match(path, /^\d{4}\/\d{2}\/\d{2}\/a\.rec$/);
   const verifier = new RecordingVerifier(new Verifier([KEYS.publicKey]));
   verifier.push(store.bytes(path));
   assert.equal(verifier.end().fault, undefined);
-  const [chain = ""] = store.chains();
+  const [chain = ""] = chainsOf(store);
   assert.deepEqual(await chainOf(store, chain), [
     { event: "chain", instance: "gateway-0" },
     { event: "began", recording: path, auditId: "a" },
@@ -112,9 +74,9 @@ Deno.test("a gateway that starts again names the chain that it wrote before", as
   const store = new MemoryStore();
   await (await open(store)).archive.close();
   await (await open(store, { instance: "gateway-1" })).archive.close();
-  const [before = ""] = store.chains().filter((path) => chainInstance(path) === "gateway-0");
+  const [before = ""] = chainsOf(store).filter((path) => chainInstance(path) === "gateway-0");
   await (await open(store)).archive.close();
-  const [after = ""] = store.chains().filter((path) =>
+  const [after = ""] = chainsOf(store).filter((path) =>
     chainInstance(path) === "gateway-0" && path !== before
   );
   const [first] = await chainOf(store, after);
@@ -124,11 +86,11 @@ Deno.test("a gateway that starts again names the chain that it wrote before", as
 
 Deno.test("a chain that could not be appended to is followed by a new one that names its last line", async () => {
   const { store, archive } = await open();
-  const [before = ""] = store.chains();
+  const [before = ""] = chainsOf(store);
   store.failing = (path) => path === before;
   await assert.rejects(archive.begin(facts("a"), TERMS), /no space left/);
   await archive.begin(facts("b"), TERMS);
-  const [after = ""] = store.chains().filter((path) => path !== before);
+  const [after = ""] = chainsOf(store).filter((path) => path !== before);
   const [first, second] = await chainOf(store, after);
   const { last: line } = await readChain(store, before);
   assert.deepEqual(first, { event: "chain", instance: "gateway-0", after: { path: before, line } });
@@ -146,10 +108,12 @@ Deno.test("a recording that breaks is told to the log, to the chain and to the s
   const session = await archive.begin(facts("a"), TERMS);
   store.failing = (path) => path.endsWith(".rec");
   await session.push({ type: "opened", id: 5, stream: "stdout" });
-  const { path, link, failure } = await session.end(END);
+  const result = await session.end(END);
+  await session.settle(result);
+  const { path, link, failure } = result;
   assert.deepEqual([link, String(failure)], [undefined, "Error: no space left on device"]);
   assert.deepEqual(failures, ["a recording broke"]);
-  const [chain = ""] = store.chains();
+  const [chain = ""] = chainsOf(store);
   assert.deepEqual((await chainOf(store, chain)).at(-1), {
     event: "broke",
     recording: path,

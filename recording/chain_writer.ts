@@ -35,6 +35,7 @@ export class ChainWriter {
   readonly #options: ChainWriterOptions;
   #after: { path: string; line: string } | undefined;
   #current: { chain: DayChain; file: RecordingFile; path: string; day: string } | undefined;
+  readonly #own = new Set<string>();
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
@@ -48,6 +49,11 @@ export class ChainWriter {
     const writer = new ChainWriter(options, await latestChain(options));
     writer.#current = await writer.#begin();
     return writer;
+  }
+
+  /** Whether this process wrote the chain. */
+  isOwn(path: string): boolean {
+    return this.#own.has(path);
   }
 
   /** Resolves when the entry is durable. @throws what the store throws */
@@ -106,6 +112,7 @@ export class ChainWriter {
     const path = `${day}/${chainName(instance, nowMs)}`;
     const chain = new DayChain(signer);
     const file = await store.create(path);
+    this.#own.add(path);
     const after = this.#after;
     const line = chain.add({ event: "chain", instance, ...(after && { after }) }, nowMs);
     try {

@@ -14,6 +14,8 @@ import type { Signer, Verifier } from "./signer.ts";
 export type ChainEntry =
   /** The first line. `after` is the chain that this gateway wrote before: its path, and the hash of its last line. */
   | { event: "chain"; instance: string; after?: { path: string; line: string } }
+  /** The gateway lives, and so do sessions whose recordings have begun: written once a minute for as long as there are any. */
+  | { event: "alive" }
   /** A recording's header is durable. */
   | { event: "began"; recording: string; auditId: string }
   /** A recording is whole; `link` is that of its last block, hexadecimal. */
@@ -79,6 +81,7 @@ export interface ChainFault {
 export class DayChainVerifier {
   readonly #verifier: Verifier;
   readonly #entries: ChainEntry[] = [];
+  #lastAt = "";
   #last = lineHash("");
   #lines = 0;
   #fault: ChainFault | undefined;
@@ -97,6 +100,11 @@ export class DayChainVerifier {
   /** Hash of the last line that is right, hexadecimal. */
   get last(): string {
     return this.#last;
+  }
+
+  /** When the last line was written that is right: RFC 3339; empty where there is none. */
+  get lastAt(): string {
+    return this.#lastAt;
   }
 
   /** @param text the next of the file, cut anywhere between characters */
@@ -148,11 +156,12 @@ export class DayChainVerifier {
       if (!isRight) return fail("signature_wrong", "the line's signature is wrong");
     }
     this.#last = lineHash(text);
+    this.#lastAt = line.at;
     this.#entries.push(line.entry);
   }
 }
 
-const EVENTS: ReadonlySet<unknown> = new Set(["chain", "began", "ended", "broke", "deleted"]);
+const EVENTS: ReadonlySet<unknown> = new Set(["chain", "alive", "began", "ended", "broke", "deleted"]);
 
 /** @throws {RecordingError} `payload_invalid` */
 function parseLine(text: string): ChainLine {

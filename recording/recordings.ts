@@ -84,9 +84,13 @@ export class Recordings {
     }
   }
 
+  /** The archive, once it is open. */
+  get archive(): Promise<RecordingArchive | undefined> {
+    return this.#archive?.catch(() => undefined) ?? Promise.resolve(undefined);
+  }
+
   async close(): Promise<void> {
-    const archive = await this.#archive?.catch(() => undefined);
-    await archive?.close();
+    await (await this.archive)?.close();
   }
 
   async #opened(): Promise<RecordingArchive> {

@@ -56,7 +56,8 @@ export class LiveSession {
     } catch (thrown) {
       this.#leave();
       const message = "the session did not open";
-      await this.#recording?.end({ reason: "upstream_refused", by: "upstream", message });
+      const result = await this.#recording?.end({ reason: "upstream_refused", by: "upstream", message });
+      if (result !== undefined) await this.#settle(result);
       throw thrown;
     }
   }
@@ -116,7 +117,16 @@ export class LiveSession {
       ...(recording && { recording }),
     });
     await recordSafely(gate, journey.auditId, ...events, last);
+    if (recorded !== undefined) await this.#settle(recorded);
     return account;
+  }
+
+  async #settle(result: RecordingResult): Promise<void> {
+    try {
+      await this.#recording!.settle(result);
+    } catch (cause) {
+      this.gate.report("the recordings' chain cannot be written", cause, this.journey.auditId);
+    }
   }
 }
 

@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { MemoryStore } from "../tests/support/memory_store.ts";
+import { RecordingArchive, type RecordingFacts } from "./archive.ts";
+import { claim, findLostRecordings, readLostSession, SILENCE_MS } from "./lost_recordings.ts";
+
+const FACTS: RecordingFacts = {
+  auditId: "a",
+  user: { username: "alice" },
+  sourceIps: ["192.0.2.7"],
+  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
+  kind: "exec",
+  namespace: "default",
+  pod: "web",
+  podUid: "u-1",
+  node: "n1",
+  tty: false,
+  protocol: "SPDY/3.1 v4.channel.k8s.io",
+};
+const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
+
+async function open(store: MemoryStore, instance: string) {
+  return await RecordingArchive.open(store, undefined, {
+    ...{ instance, stdin: "content", windowBytes: 65536, windowMs: 1000, appendTimeoutMs: 5000 },
+    ...{ sealEveryMs: 60_000, recipients: [] },
+    onFailure: () => {},
+  });
+}
+
+/** A gateway with a session that ended, one that is half told, and one that was never begun to be told of. */
+async function gone(store: MemoryStore, instance: string): Promise<void> {
+  const archive = await open(store, instance);
+  const done = await archive.begin({ ...FACTS, auditId: `${instance}-done` }, TERMS);
+  await done.settle(await done.end(END));
+  const told = await archive.begin({ ...FACTS, auditId: `${instance}-told` }, TERMS);
+  await told.end(END);
+  const half = await archive.begin({ ...FACTS, auditId: `${instance}-half` }, TERMS);
+  await half.push({ type: "opened", id: 5, stream: "stdout" });
+  const bytes = new TextEncoder().encode("half a word");
+  await half.push({ type: "data", id: 5, stream: "stdout", direction: "out", bytes });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await archive.close();
+}
+
+const TERMS = { isRequired: true, streams: "content" } as const;
+
+async function find(store: MemoryStore, instance: string, nowMs = Date.now(), isOwn = (_: string) => false) {
+  const found = await findLostRecordings(store, { instance, isOwn, nowMs, days: 2 });
+  return found.map(({ auditId }) => auditId).sort();
+}
+
+Deno.test("what an earlier process of this instance left open is lost, at once", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  assert.deepEqual(await find(store, "gateway-0"), ["gateway-0-half", "gateway-0-told"]);
+});
+
+Deno.test("what another instance has open is lost when its chain has been silent", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  assert.deepEqual(await find(store, "gateway-1"), []);
+  assert.deepEqual(await find(store, "gateway-1", Date.now() + SILENCE_MS + 1000), [
+    "gateway-0-half",
+    "gateway-0-told",
+  ]);
+});
+
+Deno.test("what this process has open is not lost", async () => {
+  const store = new MemoryStore();
+  const archive = await open(store, "gateway-0");
+  await archive.begin(FACTS, TERMS);
+  assert.deepEqual(await find(store, "gateway-0", Date.now(), (chain) => archive.isOwn(chain)), []);
+  await archive.close();
+});
+
+Deno.test("what was given up once is not lost again", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  const archive = await open(store, "gateway-1");
+  for (const name of ["half", "told"]) {
+    const [path = ""] = [...store.files.keys()].filter((each) => each.endsWith(`-${name}.rec`));
+    await archive.giveUp(path, `gateway-0-${name}`, "the gateway was lost");
+  }
+  assert.deepEqual(await find(store, "gateway-0"), []);
+  await archive.close();
+});
+
+Deno.test("one replica alone claims a lost recording, and another when the first has died over it", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  const [lost] = await findLostRecordings(store, {
+    ...{ instance: "gateway-0", isOwn: () => false, nowMs: Date.now(), days: 1 },
+  });
+  const [one, other] = await Promise.all([claim(store, lost!, Date.now()), claim(store, lost!, Date.now())]);
+  assert.equal([one, other].filter((each) => each !== undefined).length, 1);
+  const later = Date.now() + SILENCE_MS + 1000;
+  const again = await claim(store, lost!, later);
+  assert.notEqual(again, undefined, "the first never said that it was done");
+  await again!();
+  assert.equal(await claim(store, lost!, later + 2 * SILENCE_MS), undefined);
+});
+
+Deno.test("a lost session is read as far as its recording goes", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  const path = (name: string) => [...store.files.keys()].find((each) => each.endsWith(`-${name}.rec`))!;
+  const half = await readLostSession(store, { path: path("half"), auditId: "gateway-0-half" });
+  assert.equal(half?.header.pod, "web");
+  assert.deepEqual(half?.streams, [{ name: "stdout", count: 1, bytesIn: 0, bytesOut: 11 }]);
+  assert.equal(half?.trailer, undefined);
+  const told = await readLostSession(store, { path: path("told"), auditId: "gateway-0-told" });
+  assert.equal(told?.trailer?.exitCode, 0);
+  store.files.set(path("half"), [store.bytes(path("half")).subarray(0, 30)]);
+  assert.equal(await readLostSession(store, { path: path("half"), auditId: "" }), undefined);
+});
