@@ -3,6 +3,7 @@ import { z } from "zod";
 import { audit, resolveSinkPaths } from "./sections/audit.ts";
 import { authentication } from "./sections/authentication.ts";
 import { authorization } from "./sections/authorization.ts";
+import { index } from "./sections/index.ts";
 import { kubernetes } from "./sections/kubernetes.ts";
 import { log } from "./sections/log.ts";
 import { policy } from "./sections/policy.ts";
@@ -32,6 +33,7 @@ export const gatewayConfiguration = section({
   sessions,
   audit,
   recording,
+  index,
   log,
 }).meta({
   title: KIND,
@@ -73,6 +75,15 @@ export function resolvePaths(checked: z.output<typeof gatewayConfiguration>, fil
         tokenFile: maybe(kubelet.tokenFile),
         clientCertificateFile: maybe(kubelet.clientCertificateFile),
         clientKeyFile: maybe(kubelet.clientKeyFile),
+      },
+    },
+    index: {
+      ...rest.index,
+      sqlite: { path: absolute(rest.index.sqlite.path) },
+      postgresql: {
+        ...rest.index.postgresql,
+        urlFile: absolute(rest.index.postgresql.urlFile),
+        caFile: maybe(rest.index.postgresql.caFile),
       },
     },
     recording: {

@@ -200,7 +200,7 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     name: "a key that would write to the operator's terminal",
     yaml: '"\\e[2J\\u202e": 1\n',
     want: [
-      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, recording, log, got an unknown key',
+      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, recording, index, log, got an unknown key',
     ],
   },
 ];
@@ -253,6 +253,7 @@ audit:
   - {type: webhook, url: "https://siem/", caFile: siem.crt, tokenFile: siem.token, spool: {directory: spool}}
   - {type: otlp, url: "https://otel/", clientCertificateFile: otel.crt, clientKeyFile: otel.key, headersFile: headers}
 recording: {signingKeyFile: signing.key, sink: {type: folder, path: recordings}}
+index: {sqlite: {path: index.sqlite}, postgresql: {urlFile: url, caFile: postgresql.crt}}
 `,
     );
     const configuration = await loadConfiguration(file);
@@ -276,6 +277,9 @@ recording: {signingKeyFile: signing.key, sink: {type: folder, path: recordings}}
       ),
       `${folder}/signing.key`,
       `${folder}/recordings`,
+      `${folder}/index.sqlite`,
+      `${folder}/url`,
+      `${folder}/postgresql.crt`,
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });
