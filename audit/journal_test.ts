@@ -206,3 +206,62 @@ Deno.test("openJournal stops the start where a required sink cannot be opened", 
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("close waits for what a sink still passes on, but not past the deadline", suite, async () => {
+  for (const flushes of [true, false]) {
+    const flushed = Promise.withResolvers<void>();
+    let closed = false;
+    const sink: Sink = {
+      name: "spooled",
+      write: () => Promise.resolve(),
+      flush: () => flushed.promise,
+      close: () => void (closed = true),
+    };
+    const journal = new SinkJournal([sink], { deadlineMs: 50 });
+    await journal.append([event("a")]);
+    const closing = journal.close();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(closed, false);
+    if (flushes) flushed.resolve();
+    await closing;
+    assert.equal(closed, true);
+  }
+});
+
+Deno.test(
+  "openJournal opens webhooks and collectors, and stops where a required one cannot be",
+  suite,
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const wrong = { url: "https://siem/", caFile: `${folder}/missing`, timeoutSeconds: 1 };
+    const retry = { initialBackoffSeconds: 1, maxBackoffSeconds: 1 };
+    const otlp = {
+      type: "otlp",
+      ...wrong,
+      retry,
+      batch: { maxEvents: 1 },
+      queue: { maxEvents: 1, maxBytes: 1 },
+    } as const;
+    const webhook = {
+      type: "webhook",
+      ...wrong,
+      retry,
+      batch: { maxEvents: 1, maxBytes: 1, maxWaitSeconds: 0 },
+      spool: { directory: `${folder}/spool`, maxBytes: 1 },
+    } as const;
+    const stdout = { type: "stdout" } as const;
+    const open = (...sinks: Parameters<typeof openJournal>[0]["sinks"]) =>
+      openJournal({ sinks, requireAll: true, writeTimeoutSeconds: 1 });
+    try {
+      await assert.rejects(open(stdout, webhook), /audit sink webhook https:\/\/siem\/: .*No such file/);
+      await assert.rejects(
+        open(stdout, { ...otlp, required: true }),
+        /audit sink otlp https:\/\/siem\/: .*No such file/,
+      );
+      const journal = await open(stdout, { ...otlp, required: false });
+      await journal.close();
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);

@@ -39,6 +39,7 @@ export class PostClient implements Disposable {
   readonly #endpoint: PostEndpoint;
   readonly #source: CredentialSource;
   #http: { credentials: Credentials; client: Deno.HttpClient } | undefined;
+  #isClosed = false;
 
   constructor(endpoint: PostEndpoint) {
     const { caFile, tokenFile, clientCertificateFile, clientKeyFile } = endpoint;
@@ -90,12 +91,14 @@ export class PostClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
     this.#http?.client.close();
     this.#http = undefined;
   }
 
   async #client(): Promise<{ credentials: Credentials; client: Deno.HttpClient }> {
     const credentials = await this.#source.current();
+    if (this.#isClosed) throw new Error("the sink is closed");
     if (this.#http?.credentials !== credentials) {
       const { caCerts, clientCertificate } = credentials;
       const client = Deno.createHttpClient({

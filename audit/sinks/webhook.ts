@@ -120,6 +120,9 @@ export class WebhookSink implements Sink, AsyncDisposable {
     let limit = maxEvents;
     while (!signal.aborted) {
       try {
+        // What was counted until now is in the spool, and sent before the sender is idle.
+        this.#newEvents = 0;
+        this.#newBytes = 0;
         const batch = await spool.peek(limit, maxBytes);
         if (batch === undefined) {
           await this.#idle();
@@ -171,8 +174,6 @@ export class WebhookSink implements Sink, AsyncDisposable {
       if (leftMs <= 0) break;
       await this.#woken(leftMs);
     }
-    this.#newEvents = 0;
-    this.#newBytes = 0;
   }
 
   /** Waits for {@linkcode WebhookSink.#wake} to be called, or for a while. */
