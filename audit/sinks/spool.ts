@@ -223,8 +223,9 @@ export class Spool implements Disposable {
 
   /** The oldest segment that has something to send. */
   #unsent(): Segment | undefined {
+    const { segment, offset } = this.#cursor;
     return this.#segments.find(({ number, bytes }) =>
-      number > this.#cursor.segment || (number === this.#cursor.segment && bytes > this.#cursor.offset)
+      number >= segment && bytes > (number === segment ? offset : 0)
     );
   }
 
