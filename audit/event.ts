@@ -187,6 +187,7 @@ export const END_REASONS = [
   "idle_limit",
   "time_limit",
   "setup_timeout",
+  "ended_by_operator",
   "gateway_draining",
   "gateway_lost",
   "protocol_error",
@@ -482,7 +483,7 @@ function maskOf({ commandMask = OWN_MASK }: Facts): CommandMask {
 }
 
 /** What is said to people may quote the command. */
-function withoutSecrets(message: string, facts: Facts): string {
+export function withoutSecrets(message: string, facts: Facts): string {
   return facts.argv === undefined ? message : maskOf(facts).message(message, facts.argv);
 }
 

@@ -1,4 +1,4 @@
-import { type AuditEvent, endEvent, startEvent } from "../audit/event.ts";
+import { type AuditEvent, endEvent, startEvent, withoutSecrets } from "../audit/event.ts";
 import type { Target } from "../kube/target.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
@@ -108,7 +108,7 @@ export class LiveSession {
     const durationMs = performance.now() - this.#startedAtMs;
     const { reason, by, message, exitCode } = end;
     const recorded = await this.#recording?.end({
-      ...{ reason, by, message },
+      ...{ reason, by, message: withoutSecrets(message, journey.facts) },
       ...(exitCode !== undefined && { exitCode }),
     });
     const recording = recorded && recordingOf(recorded);

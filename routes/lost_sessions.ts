@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv_mask.ts";
 import { type AuditEnd, type AuditEvent, END_REASONS, endEvent } from "../audit/event.ts";
 import type { RecordingArchive } from "../recording/archive.ts";
 import {
@@ -100,6 +101,8 @@ function lostEvent(session: LostSession, at: Date): AuditEvent {
     ...(userAgent !== undefined && { userAgent }),
     ...(header.impersonatedUser && { impersonatedUser: header.impersonatedUser }),
     ...(argv && { argv }),
+    // Masked already, by whoever wrote the header.
+    commandMask: KEEP_SECRETS_IN_CLEAR,
   };
   const target = {
     namespace: header.namespace,

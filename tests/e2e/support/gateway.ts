@@ -15,6 +15,8 @@ export interface GatewayOptions {
   drainTimeoutSeconds?: number;
   /** Where events go instead of {@linkcode Gateway.auditFile}. */
   auditPath?: string;
+  /** Sinks instead of that one file. */
+  audit?: GivenConfiguration["audit"];
   /** Where kubelets are reached instead of the port that the node names. */
   kubeletPort?: number;
   /** Beside what kubelets need here. */
@@ -34,8 +36,6 @@ export interface GatewayOptions {
 export class Gateway implements Endpoint, AsyncDisposable {
   readonly kubeconfig: string;
   readonly auditFile: string;
-  /** The folder of the recordings. */
-  readonly recordings: string;
   /** Public key that recordings are verified with, in PEM. */
   readonly recordingsKey: string;
   readonly #logFile: string;
@@ -45,10 +45,11 @@ export class Gateway implements Endpoint, AsyncDisposable {
     readonly url: string,
     readonly directory: string,
     readonly child: Deno.ChildProcess | undefined,
+    /** The folder of the recordings. */
+    readonly recordings: string,
   ) {
     this.kubeconfig = join(directory, "kubeconfig");
     this.auditFile = join(directory, "audit.log");
-    this.recordings = join(directory, "recordings");
     this.recordingsKey = join(directory, "recordings.pub");
     this.#logFile = join(directory, "gateway.log");
   }
@@ -59,8 +60,9 @@ export class Gateway implements Endpoint, AsyncDisposable {
     const running = Deno.env.get("POSTERN_E2E_GATEWAY");
     const port = freePort();
     const url = running ?? `https://127.0.0.1:${port}`;
+    const recordings = options.recording?.sink?.path ?? join(directory, "recordings");
     const child = running === undefined ? await spawnGateway(cluster, directory, port, options) : undefined;
-    const gateway = new Gateway(cluster, url, directory, child);
+    const gateway = new Gateway(cluster, url, directory, child, recordings);
     await writeKubeconfig(cluster, url, gateway.kubeconfig);
     try {
       await gateway.#answers();
