@@ -151,7 +151,7 @@ function connect(options: PostgresqlOptions, schema: string, timeoutMs: number) 
     database: decodeURIComponent(pathname.slice(1)),
     max: options.maxConnections ?? 4,
     ssl: isLocal(hostname) && options.ca === undefined ? false : {
-      servername: hostname,
+      host: hostname,
       rejectUnauthorized: true,
       ...(options.ca !== undefined && { ca: options.ca }),
     },
