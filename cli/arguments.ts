@@ -4,7 +4,7 @@ import { UsageError } from "./command.ts";
 /**
  * Parses a command's arguments by `node:util` parseArgs, strictly.
  *
- * @param positionals names of the arguments that must be there, e.g. `["FILE"]`
+ * @param positionals names of the arguments that must be there, e.g. `["FILE"]`; of the last, any number where it ends in `…`
  * @throws {UsageError} on unknown options, missing values, and too many or too few arguments
  */
 export function parseArguments<const Options extends NonNullable<ParseArgsConfig["options"]>>(
@@ -15,7 +15,7 @@ export function parseArguments<const Options extends NonNullable<ParseArgsConfig
   const parsed = parse(args, options);
   const missing = positionals[parsed.positionals.length];
   if (missing !== undefined) throw new UsageError(`expected ${missing}, got nothing`);
-  const surplus = parsed.positionals[positionals.length];
+  const surplus = positionals.at(-1)?.endsWith("…") ? undefined : parsed.positionals[positionals.length];
   if (surplus !== undefined) throw new UsageError(`expected nothing more, got ${JSON.stringify(surplus)}`);
   return parsed;
 }

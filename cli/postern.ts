@@ -1,11 +1,13 @@
 import { ConfigurationError } from "../config/fault.ts";
+import { printable } from "../recording/printable.ts";
 import { type Command, type Output, UsageError } from "./command.ts";
 import { configCheck } from "./config_check.ts";
 import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
+import { exportCommand } from "./export.ts";
 import { version } from "./version.ts";
 
-const COMMANDS: readonly Command[] = [configCheck, configPrint, configSchema, version];
+const COMMANDS: readonly Command[] = [configCheck, configPrint, configSchema, exportCommand, version];
 
 /**
  * The `postern` command: finds the command that the first words name, and runs it.
@@ -31,7 +33,7 @@ export async function postern(args: string[], output: Output): Promise<number> {
     }
     // A configuration's faults begin with its file, as a compiler's do, so that editors find the line.
     const message = error instanceof Error ? error.message : String(error);
-    output.error(error instanceof ConfigurationError ? `${message}\n` : `postern: ${message}\n`);
+    output.error(error instanceof ConfigurationError ? `${message}\n` : `postern: ${printable(message)}\n`);
     return 1;
   }
 }

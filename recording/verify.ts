@@ -1,4 +1,4 @@
-import { BLOCK, type Block, BlockReader, type Position } from "./block.ts";
+import { BLOCK, type Block, BlockReader, firstLink, type Position } from "./block.ts";
 import { decodeDocument, sealedBytes } from "./document.ts";
 import { RecordingError } from "./recording_error.ts";
 import type { Verifier } from "./signer.ts";
@@ -16,6 +16,8 @@ export interface Verification {
   fault?: Fault;
   /** Whole blocks that stand in an unbroken chain. */
   blocks: number;
+  /** The link of the last of them, hexadecimal: by it a day's chain knows the recording. */
+  link: string;
   /** Seals whose signature is right. */
   seals: number;
   header: Record<string, unknown> | undefined;
@@ -35,6 +37,7 @@ export class RecordingVerifier {
   #fault: Fault | undefined;
   #blocks = 0;
   #seals = 0;
+  #link = firstLink();
   #isSealed = false;
   #unknownKey: string | undefined;
   #header: Record<string, unknown> | undefined;
@@ -54,6 +57,7 @@ export class RecordingVerifier {
         this.#block(block, before);
         this.#blocks++;
         before = block.link;
+        this.#link = block.link;
         this.#at = this.#reader.position;
       }
     } catch (thrown) {
@@ -66,7 +70,8 @@ export class RecordingVerifier {
   end(): Verification {
     const fault = this.#fault ?? this.#missing();
     const { header, trailer } = { header: this.#header, trailer: this.#trailer };
-    return { ...(fault && { fault }), blocks: this.#blocks, seals: this.#seals, header, trailer };
+    const { blocks, seals, link } = { blocks: this.#blocks, seals: this.#seals, link: this.#link.toHex() };
+    return { ...(fault && { fault }), blocks, link, seals, header, trailer };
   }
 
   #missing(): Fault | undefined {
