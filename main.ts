@@ -26,6 +26,7 @@ import type { DebugGate } from "./routes/debug.ts";
 import type { Gate } from "./routes/gate.ts";
 import type { ProxyGate } from "./routes/proxy.ts";
 import { settleLostSessions } from "./routes/lost_sessions.ts";
+import { SessionRegistry } from "./routes/session_registry.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import type { BadRequest } from "./server/bad_request.ts";
 import { GatewayServer } from "./server/gateway_server.ts";
@@ -210,6 +211,10 @@ function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
       maxConnections: 1024,
     },
     slots: new SessionSlots(sessions.maxSessions),
+    sessions: new SessionRegistry({
+      showsStdin: configuration.recording.stdin === "content",
+      showsForwarded: configuration.recording.portForward === "content",
+    }),
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),
   };
 }

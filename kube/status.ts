@@ -13,6 +13,7 @@ export const HTTP_CODE = {
   MethodNotAllowed: 405,
   NotAcceptable: 406,
   Conflict: 409,
+  Gone: 410,
   RequestEntityTooLarge: 413,
   UnsupportedMediaType: 415,
   TooManyRequests: 429,

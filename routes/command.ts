@@ -117,7 +117,7 @@ class CommandSession {
       tap: this.#session.tap(this.#ledger),
       limits,
       purpose,
-      signal: this.journey.context.signal,
+      signal: this.#session.signal,
     };
     if (this.client.transport === "websocket") {
       const { protocol } = this.client;

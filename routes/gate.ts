@@ -9,6 +9,7 @@ import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { HeaderLine } from "./handler.ts";
 import type { SessionKind } from "./session_address.ts";
+import type { SessionRegistry } from "./session_registry.ts";
 import type { SessionSlots } from "./session_slots.ts";
 
 /** What a session is authorized for, as SubjectAccessReview asks it. */
@@ -77,6 +78,8 @@ export interface Gate {
   };
   /** Places for sessions that are open at once. */
   slots: SessionSlots;
+  /** The sessions that are open, to be watched and ended. */
+  sessions: SessionRegistry;
   /** Tells the gateway's own log what no client may know. */
   report(message: string, cause: unknown, auditId: string): void;
 }

@@ -9,6 +9,7 @@ import type { Permission } from "./admission.ts";
 import { beginRecording, RecordingTap, recordSafely, recordStrictly } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
+import type { LiveEntry, SessionFacts } from "./session_registry.ts";
 
 /** How a session is to be opened. */
 export interface SessionPlan {
@@ -39,6 +40,7 @@ export class LiveSession {
   readonly #startedAtMs = performance.now();
   readonly #leave: () => void;
   #recording: SessionRecording | undefined;
+  #entry: LiveEntry | undefined;
 
   constructor(readonly journey: Journey, readonly gate: Gate, readonly plan: SessionPlan) {
     this.#leave = gate.slots.take();
@@ -62,9 +64,16 @@ export class LiveSession {
     }
   }
 
-  /** Shows every event to `first`, then writes it to the recording, where there is one. */
+  /** Shows every event to `first`, then writes it to the recording, where there is one; those who watch see it last. */
   tap(first: Tap): Tap {
-    return this.#recording === undefined ? first : new RecordingTap(first, this.#recording);
+    const tap = this.#recording === undefined ? first : new RecordingTap(first, this.#recording);
+    return this.#entry?.tap(tap) ?? tap;
+  }
+
+  /** Aborted when the session must end: its client has gone, the gateway shuts down, or somebody has ended it. */
+  get signal(): AbortSignal {
+    const { signal } = this.journey.context;
+    return this.#entry === undefined ? signal : AbortSignal.any([signal, this.#entry.signal]);
   }
 
   async #open(): Promise<ByteConnection> {
@@ -96,13 +105,32 @@ export class LiveSession {
       upstream.connection.close();
       throw thrown;
     }
+    this.#entry = gate.sessions.enter(this.#facts());
     return upstream.connection;
+  }
+
+  #facts(): SessionFacts {
+    const { journey: { auditId, facts: { receivedAt } }, plan } = this;
+    const { target: { namespace, podName: pod, container }, caller: { user }, upstream } = plan;
+    return {
+      auditId,
+      kind: upstream.subresource,
+      namespace,
+      pod,
+      ...(container && { container: container.name }),
+      username: user.username,
+      startedAt: receivedAt,
+      ...(this.#recording && { recording: this.#recording.path }),
+    };
   }
 
   /** Sees the session through, to its last event. Never throws for what happens in the session. */
   async run(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     const { gate, journey, plan } = this;
-    const account = await session().finally(this.#leave);
+    const account = await session().catch((thrown) => {
+      this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
+      throw thrown;
+    }).finally(this.#leave);
     const { end, streams, events } = account;
     if (end.cause !== undefined) gate.report("a session failed", end.cause, journey.auditId);
     const durationMs = performance.now() - this.#startedAtMs;
@@ -117,6 +145,8 @@ export class LiveSession {
       ...(recording && { recording }),
     });
     await recordSafely(gate, journey.auditId, ...events, last);
+    // In the event's words, from which secrets are gone.
+    this.#entry?.over({ ...end, message: last.annotations["postern.dev/message"] ?? "" });
     if (recorded !== undefined) await this.#settle(recorded);
     return account;
   }

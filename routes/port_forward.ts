@@ -51,7 +51,8 @@ export async function portForward(journey: Journey, gate: Gate, address: Session
     const forwarding = new Forwarding(journey, gate, target, address);
     await session.run(async () => {
       const tap = session.tap({ push: () => {} });
-      const end = await forwarding.run(client, ports, connection, upstream, tap);
+      const { signal } = session;
+      const end = await forwarding.run(client, ports, connection, upstream, { tap, signal });
       return { end, streams: forwarding.totals(), events: [] };
     });
   });
@@ -83,13 +84,12 @@ class Forwarding {
     ports: readonly number[],
     connection: ByteConnection,
     upstream: ByteConnection,
-    tap: Tap,
+    watched: { tap: Tap; signal: AbortSignal },
   ): Promise<SessionEnd> {
     const { limits, forwarding } = this.gate;
     const options = {
+      ...watched,
       limits,
-      signal: this.journey.context.signal,
-      tap,
       checkPort: (port: number) => forwarding.checkPort(port),
       onConnection: (ended: ForwardedConnection) => this.#record(ended),
       isLegacy: this.address.form === "legacy",

@@ -59,7 +59,7 @@ async function runToEnd(
       expectedStreams: CollectingClient.STREAMS.length,
       tap: session.tap(ledger),
       limits: gate.limits,
-      signal: journey.context.signal,
+      signal: session.signal,
     });
     const streams = ledger.summaries();
     const about = auditTarget(target);

@@ -42,7 +42,7 @@ export class Lifetime implements Disposable {
   #lastActivityMs = performance.now();
   #end: SessionEnd | undefined;
 
-  /** @param signal aborted when the gateway can keep the session no longer */
+  /** @param signal aborted when the gateway can keep the session no longer; a `SessionFailure` as its reason says how it ends */
   constructor(
     limits: SessionLimits,
     signal: AbortSignal,
@@ -124,6 +124,8 @@ export class Lifetime implements Disposable {
   }
 
   readonly #onAbort = () => {
+    const { reason } = this.#signal;
+    if (reason instanceof SessionFailure) return this.end(reason.end);
     this.end({ reason: "gateway_draining", by: "gateway", message: "the gateway is shutting down" });
   };
 

@@ -28,6 +28,7 @@ export type EndReason =
   | "idle_limit"
   | "time_limit"
   | "setup_timeout"
+  | "ended_by_operator"
   | "gateway_draining"
   | "protocol_error"
   | "audit_failure"
