@@ -34,7 +34,7 @@ live("a webhook that goes down and comes back has every event that the file has"
       return new Response(null, { status: answers <= 2 ? 503 : 200 });
     };
     await everyClient(gateway);
-    const written = await settled(gateway, folder, () => [
+    const written = await settled(folder, () => [
       ...posted.flatMap(eventsOf),
       ...receiver.posted.flatMap(({ text }) => eventsOf(text)),
     ]);
@@ -54,6 +54,7 @@ live(
     {
       await using gateway = await Gateway.start({ audit });
       await everyClient(gateway);
+      await settled(folder, async () => (await segmentsIn(folder)).flatMap((text) => linesOf(text)));
       gateway.child?.kill("SIGKILL");
       await gateway.child?.status;
     }
@@ -61,7 +62,7 @@ live(
     assert.ok(acknowledged.length >= CLIENTS.length * 5, `${acknowledged.length} events`);
     await using receiver = new TestReceiver({ port });
     await using gateway = await Gateway.start({ audit });
-    await settled(gateway, folder, () => receiver.posted.flatMap(({ text }) => eventsOf(text)));
+    await settled(folder, () => receiver.posted.flatMap(({ text }) => eventsOf(text)));
     await gateway.stop();
   },
 );
@@ -73,7 +74,7 @@ live("a receiver that refuses an event has all others, and that one is kept", as
   await kubectl({ ...as(gateway), args: ["exec", "shell", "--", "echo", "unwanted"] });
   await everyClient(gateway);
   const rejected = join(folder, "spool", "rejected");
-  await settled(gateway, folder, async () => [
+  await settled(folder, async () => [
     ...receiver.posted.flatMap(({ text }) => eventsOf(text)),
     ...(await textsIn(rejected)).flatMap((text) => linesOf(text)),
   ]);
@@ -172,7 +173,6 @@ async function refusedForAudit(gateway: Gateway): Promise<void> {
 
 /** Waits until what arrived is what the file has, event for event. @returns it */
 async function settled(
-  gateway: Gateway,
   folder: string,
   arrived: () => AuditEvent[] | Promise<AuditEvent[]>,
 ): Promise<AuditEvent[]> {
