@@ -60,11 +60,20 @@ export class SqlCatalog implements Catalog {
   async merge(contributions: readonly Contribution[], progress?: Progress): Promise<void> {
     if (contributions.length === 0 && progress === undefined) return;
     await this.#store.transaction(async (query) => {
-      for (let start = 0; start < contributions.length; start += MAX_BATCH) {
-        await mergeBatch(query, contributions.slice(start, start + MAX_BATCH));
-      }
+      await mergeInto(query, contributions);
       if (progress) await putProgress(query, progress);
     });
+  }
+
+  /** Those of some sessions that the index knows. @throws {CatalogError} `unavailable` */
+  async known(auditIds: readonly string[]): Promise<ReadonlySet<string>> {
+    if (auditIds.length === 0) return new Set();
+    const places = auditIds.map((_, index) => `$${index + 1}`).join(", ");
+    const rows = await this.#store.query(
+      `select audit_id from sessions where audit_id in (${places})`,
+      auditIds,
+    );
+    return new Set(rows.map((row) => String(row.audit_id)));
   }
 
   async progress(feed: string): Promise<string | undefined> {
@@ -108,6 +117,13 @@ export class SqlCatalog implements Catalog {
       [auditId],
     );
     return rows.map((row) => fromColumns(table, row));
+  }
+}
+
+/** Takes in what events or recordings say, within a transaction. */
+export async function mergeInto(query: Query, contributions: readonly Contribution[]): Promise<void> {
+  for (let start = 0; start < contributions.length; start += MAX_BATCH) {
+    await mergeBatch(query, contributions.slice(start, start + MAX_BATCH));
   }
 }
 

@@ -41,7 +41,8 @@ const facts = {
   stdin: flag("Whether stdin was asked for."),
   protocol: text("What the client speaks."),
   recording: text("Where the recording lies."),
-  recordingSha256: text("The last link of the recording's chain, hexadecimal."),
+  recordingLink: text("The link of the recording's last block, hexadecimal, where it is whole."),
+  recordingError: text("Why the recording is not whole."),
   fallbackOf: text("The audit ID of the refused attempt that this one follows."),
   upstreamAuditId: text("The audit ID of the session in the API server's own log."),
 };
@@ -145,7 +146,7 @@ function tableOf(name: string, schema: z.ZodObject): Table {
   return { name, schema, columns: Object.fromEntries(columns) };
 }
 
-/** `recordingSha256` is `recording_sha256`. */
+/** `podUid` is `pod_uid`. */
 function columnOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -130,10 +130,18 @@ export class PostgresqlStore implements Store {
  * Puts one schema in another's place, which is removed. Whoever asks meanwhile sees the one or the other, whole.
  *
  * @param store of any schema of the database
+ * @param last writes to the new schema what came meanwhile, while no gateway writes to the old one
  * @throws {CatalogError} `unavailable`
  */
-export async function replaceSchema(store: PostgresqlStore, from: string, to: string): Promise<void> {
+export async function replaceSchema(
+  store: PostgresqlStore,
+  from: string,
+  to: string,
+  last: (query: Query) => Promise<void>,
+): Promise<void> {
   await store.transaction(async (query) => {
+    await query(`set local search_path to ${from}`);
+    await last(query);
     await query(`drop schema if exists ${to} cascade`);
     await query(`alter schema ${from} rename to ${to}`);
   });

@@ -124,3 +124,29 @@ function attempt<T>(name: string, work: () => T): T {
     throw new CatalogError("unavailable", `${name}: ${message}`, { cause });
   }
 }
+
+/**
+ * Makes sure that nobody has a file open, and keeps everybody from opening it until what it returns is called.
+ *
+ * A file that is not there, and one that is no database any more, are nobody's.
+ *
+ * @throws {CatalogError} `in_use`
+ */
+export function releaseSqlite(path: string): () => void {
+  let database: DatabaseSync | undefined;
+  try {
+    Deno.lstatSync(path);
+    database = new DatabaseSync(path, { timeout: 0 });
+    // Leaving WAL takes that no other connection is there, and removes the files beside it.
+    database.exec("pragma locking_mode=exclusive; pragma journal_mode=delete; begin exclusive");
+    return () => database?.close();
+  } catch (cause) {
+    database?.close();
+    if (cause instanceof Error && /locked|busy/.test(cause.message)) {
+      throw new CatalogError("in_use", `${path} is in use: stop the gateway that writes to it first`, {
+        cause,
+      });
+    }
+    return () => {};
+  }
+}
