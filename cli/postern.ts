@@ -5,9 +5,23 @@ import { configCheck } from "./config_check.ts";
 import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
 import { exportCommand } from "./export.ts";
+import { indexRebuild } from "./index_rebuild.ts";
+import { sessionsList } from "./sessions_list.ts";
+import { sessionsShow } from "./sessions_show.ts";
+import { verify } from "./verify.ts";
 import { version } from "./version.ts";
 
-const COMMANDS: readonly Command[] = [configCheck, configPrint, configSchema, exportCommand, version];
+const COMMANDS: readonly Command[] = [
+  configCheck,
+  configPrint,
+  configSchema,
+  exportCommand,
+  verify,
+  indexRebuild,
+  sessionsList,
+  sessionsShow,
+  version,
+];
 
 /**
  * The `postern` command: finds the command that the first words name, and runs it.
