@@ -24,6 +24,12 @@ export const KEEP_SECRETS_IN_CLEAR: CommandMask = {
   message: (message) => message,
 };
 
+/**
+ * How much of a command is looked into, in UTF-16 units. What is behind is masked as one: it is longer than an event
+ * holds, and reading it would keep everybody waiting.
+ */
+const MAX_LENGTH = 65536;
+
 /** Shorter secrets are left in messages: they are parts of words, and what is left of the message says nothing. */
 const MIN_QUOTED_LENGTH = 4;
 
@@ -71,7 +77,7 @@ export class ArgvMask implements CommandMask {
   #masked(argv: readonly string[]): Masked {
     const known = this.#known.get(argv);
     if (known !== undefined) return known;
-    const spans = findSecrets(argv, this.#names);
+    const spans = secretsOf(argv, this.#names);
     const secrets = [...new Set(spans.flat().map(({ secret }) => secret))]
       .filter(({ length }) => length >= MIN_QUOTED_LENGTH)
       .sort((a, b) => b.length - a.length);
@@ -85,7 +91,7 @@ export class ArgvMask implements CommandMask {
     if (queryAt === -1) return uri;
     const parts = uri.slice(queryAt + 1).split("&");
     const words = parts.map(commandWords);
-    const secrets = findSecrets(words.flat().map(({ text }) => text), this.#names).values();
+    const secrets = secretsOf(words.flat().map(({ text }) => text), this.#names).values();
     const masked = parts.map((part, at) => {
       const spans = (words[at] ?? []).flatMap(({ starts }) =>
         (secrets.next().value ?? []).map(({ start, end, secret }) => ({
@@ -113,6 +119,25 @@ export class ArgvMask implements CommandMask {
     const digest = createHmac("sha256", this.#key).update(secret).digest("hex");
     return `(masked:${digest.slice(0, DIGEST_DIGITS)})`;
   }
+}
+
+/** The secrets of a command, what of it is not looked into among them. */
+function secretsOf(argv: readonly string[], names: SecretNames): SecretSpan[][] {
+  let left = MAX_LENGTH;
+  const seen = argv.map((word) => {
+    const kept = word.slice(0, left);
+    left -= kept.length;
+    return kept;
+  });
+  const secrets = findSecrets(seen, names);
+  if (left > 0) return secrets;
+  return argv.map((word, at) => {
+    const from = seen[at]?.length ?? 0;
+    const spans = secrets[at] ?? [];
+    return from === word.length
+      ? spans
+      : [...spans, { start: from, end: word.length, secret: word.slice(from) }];
+  });
 }
 
 /** A word of a query, decoded, and where in the parameter each of its UTF-16 units begins, and the end. */

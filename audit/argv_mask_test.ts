@@ -206,6 +206,16 @@ Deno.test("ArgvMask takes the names that it is given, and no others", () => {
   ]);
 });
 
+Deno.test("ArgvMask looks into the first 65,536 characters, and shows none of the others", () => {
+  const [, long = "", behind] = mask.argv(["sh", "x".repeat(70_000), "y"]);
+  assert.equal(long, "x".repeat(65534) + masked("x".repeat(70_000 - 65534)));
+  assert.equal(behind, masked("y"));
+  assert.equal(
+    mask.uri(`/x?command=${"x".repeat(70_000)}`),
+    `/x?command=${"x".repeat(65536)}${masked("x".repeat(70_000 - 65536))}`,
+  );
+});
+
 Deno.test("KEEP_SECRETS_IN_CLEAR does what it is called", () => {
   assert.deepEqual(KEEP_SECRETS_IN_CLEAR.argv(["--password=x"]), ["--password=x"]);
   assert.equal(KEEP_SECRETS_IN_CLEAR.uri("/x?command=--password%3Dx"), "/x?command=--password%3Dx");
@@ -272,6 +282,7 @@ for (const { name, word } of hostile) {
     const startedAt = performance.now();
     mask.argv(["sh", "-c", word]);
     mask.argv([word]);
+    mask.uri(`/x?command=${word}`);
     assert.ok(performance.now() - startedAt < 1500, `${performance.now() - startedAt} ms`);
   });
 }

@@ -454,8 +454,9 @@ function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: S
     ...(target && targetAnnotations(target, bounds)),
     ...shape.annotations(bounds),
   });
-  const uri = maskOf(facts).uri(maskUri(facts.requestUri));
-  const requestURI = bounds.text("requestURI", uri, MAX.uriBytes);
+  // Cut first: what nobody will read is not worth looking for secrets.
+  const uri = bounds.text("requestURI", facts.requestUri, MAX.uriBytes);
+  const requestURI = maskOf(facts).uri(maskUri(uri));
   const sourceIPs = bounds.list("sourceIPs", facts.sourceIps, MAX.sourceIps * 64, MAX.sourceIps);
   if (bounds.cut.length > 0) annotations["postern.dev/truncated"] = safeJson(bounds.cut);
   return {

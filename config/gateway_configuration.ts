@@ -94,6 +94,7 @@ export function resolvePaths(checked: z.output<typeof gatewayConfiguration>, fil
     audit: {
       ...rest.audit,
       sinks: rest.audit.sinks.map((sink) => resolveSinkPaths(sink, absolute)),
+      argv: { ...rest.audit.argv, keyFile: maybe(rest.audit.argv.keyFile) },
     },
   };
 }

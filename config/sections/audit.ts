@@ -10,6 +10,7 @@ import {
   webUrl,
   wholeNumber,
 } from "../values.ts";
+import { argv } from "./argv.ts";
 
 const stdout = section({
   type: z.literal("stdout").meta({ description: "Events go to the standard output." }),
@@ -261,6 +262,7 @@ export const audit = section({
     fallback: 5,
     description: "How long writing an event may take; a session whose decision takes longer is refused.",
   }),
+  argv,
 }).check(({ value, issues }) => {
   value.sinks.forEach((sink, index) => {
     for (
