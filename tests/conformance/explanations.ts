@@ -290,7 +290,8 @@ export const EXPLANATIONS: readonly Explanation[] = [
     rows: /Python kubernetes \| exec: a terminal without stdin \|/,
     kind: "care",
     why:
-      "Over WebSocket v4 a kubelet loses what a terminal shows in about every other run. The gateway speaks SPDY to it.",
+      "Over WebSocket v4 kubelet and runtime lose what a terminal without stdin shows. They do not over SPDY, which the gateway " +
+      "speaks to them, and the API server for clients of v5.",
     shows: { stdout: /^out\r\nerr\r\n$/ },
   },
 ];

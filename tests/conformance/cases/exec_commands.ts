@@ -149,7 +149,7 @@ const commands: readonly Command[] = [
     name: "a terminal without stdin",
     request: () => ({
       pod,
-      argv: sh("tty > /dev/null && echo out; echo err >&2; sleep 0.3; exit 4"),
+      argv: sh("sleep 0.3; tty > /dev/null && echo out; echo err >&2; sleep 0.3; exit 4"),
       tty: true,
     }),
     code: 4,
