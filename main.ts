@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { createApi } from "./api/api.ts";
 import { refusalEvent } from "./audit/event.ts";
 import type { Journal } from "./audit/journal.ts";
 import { openJournal } from "./audit/open_journal.ts";
@@ -21,6 +22,7 @@ import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
 import { Recordings } from "./recording/recordings.ts";
+import type { ApiGate } from "./routes/api_call.ts";
 import { createApp } from "./routes/app.ts";
 import type { DebugGate } from "./routes/debug.ts";
 import type { Gate } from "./routes/gate.ts";
@@ -144,13 +146,17 @@ function settleFromTimeToTime(recordings: Recordings, journal: Journal, log: Log
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
-function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
+function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
   const { configuration, log, client, journal, recordings } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
   const allowedPorts = policy.portForward.allowedPorts.map(parsePortRange);
+  const sessionsHere = new SessionRegistry({
+    showsStdin: configuration.recording.stdin === "content",
+    showsForwarded: configuration.recording.portForward === "content",
+  });
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
     impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
@@ -211,9 +217,12 @@ function openGate(parts: Parts): Gate & DebugGate & ProxyGate {
       maxConnections: 1024,
     },
     slots: new SessionSlots(sessions.maxSessions),
-    sessions: new SessionRegistry({
-      showsStdin: configuration.recording.stdin === "content",
-      showsForwarded: configuration.recording.portForward === "content",
+    sessions: sessionsHere,
+    api: createApi({
+      access: (user, attributes, signal) => authorizer.access(user, attributes, signal),
+      catalog: undefined,
+      sessions: sessionsHere,
+      store: async () => (await recordings.archive)?.store,
     }),
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),
   };

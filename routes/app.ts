@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import type { ObjectReference } from "../audit/event.ts";
 import { Refusal } from "../kube/status.ts";
 import { answerOf, toResponse } from "./answer.ts";
+import { API_ROOT, type ApiGate, callApi } from "./api_call.ts";
 import { command } from "./command.ts";
 import { readCommandRequest, readKubeletCommand } from "./command_request.ts";
 import { debug, type DebugGate } from "./debug.ts";
@@ -45,7 +46,7 @@ const PROXIES = [POD, SERVICE].flatMap((path) => [`${path}/proxy`, `${path}/prox
  * The routes. What is matched is the canonical path that {@linkcode readRequestTarget} made, never a URL that
  * something else has normalised.
  */
-export function createApp(gate: Gate & DebugGate & ProxyGate): Handler {
+export function createApp(gate: Gate & DebugGate & ProxyGate & ApiGate): Handler {
   const app = new Hono<{ Bindings: Bindings }>({
     getPath: (_request, options) => options?.env?.target.path ?? "/",
   });
@@ -83,6 +84,9 @@ export function createApp(gate: Gate & DebugGate & ProxyGate): Handler {
   app.on(reads, `${POD}/ephemeralcontainers`, route((journey, request) => plain(journey, request, gate)));
   app.all(`${POD}/ephemeralcontainers`, route((journey, request) => debug(journey, request, gate)));
   for (const path of LEGACY) app.all(path, route((journey) => legacy(journey, gate), kubeletRef));
+  for (const path of [API_ROOT, `${API_ROOT}/*`]) {
+    app.all(path, route((journey, request) => callApi(journey, request, gate)));
+  }
   app.all("*", route((journey, request) => plain(journey, request, gate)));
 
   return async (request, context) => {

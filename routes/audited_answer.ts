@@ -5,14 +5,17 @@ import type { Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 
 /**
- * Relays an answer of the API server's byte for byte, and writes down what became of it: once, when its last byte was
+ * Relays an answer byte for byte, and writes down what became of it: once, when its last byte was
  * read, or when one of the two is gone. Whoever has read the whole answer finds it written down.
+ *
+ * @param what the answer is called where it breaks off
  */
 export async function auditedAnswer(
   journey: Journey,
   gate: Pick<Gate, "journal" | "report">,
   target: AuditTarget | undefined,
   answer: Response,
+  what = "the API server's answer",
 ): Promise<Response> {
   const upstream = upstreamAuditId(answer);
   if (upstream !== undefined) journey.learn({ upstreamAuditId: upstream });
@@ -44,7 +47,7 @@ export async function auditedAnswer(
         }
       } catch (cause) {
         const isGone = journey.context.signal.aborted;
-        await record(isGone ? "the client went away" : "the API server's answer broke off");
+        await record(isGone ? "the client went away" : `${what} broke off`);
         controller.error(cause);
         return;
       }
