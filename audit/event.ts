@@ -212,6 +212,17 @@ export interface AuditEnd {
   durationMs: number;
   /** Its recording; `link` is that of the last block, `error` why it is not whole. */
   recording?: { path: string; link?: string; error?: string };
+  /** What files passed, as far as it is known. */
+  manifests?: readonly FileManifest[];
+}
+
+/** Files that passed in one stream. What else is in it is written as it stands. */
+export interface FileManifest {
+  kind: string;
+  /** The first of them; absent where single files are not known. */
+  files?: readonly unknown[];
+  /** There are more. */
+  truncated?: boolean;
 }
 
 /** The answer to a request that is no session. */
@@ -250,6 +261,7 @@ const MAX = {
   listItems: 1024,
   sourceIps: 16,
   streamNames: 64,
+  filesBytes: 524288,
 };
 
 /** Masks the commands of those who say nothing of it: to forget it must not write secrets down. */
@@ -352,7 +364,7 @@ export function connectionEvent(
 export function endEvent(
   facts: Facts,
   target: AuditTarget,
-  { reason, by, message, exitCode, streams, durationMs, recording }: AuditEnd,
+  { reason, by, message, exitCode, streams, durationMs, recording, manifests = [] }: AuditEnd,
   at = new Date(),
 ): AuditEvent {
   return event(facts, target, at, {
@@ -377,6 +389,7 @@ export function endEvent(
       "postern.dev/recording-link": recording?.link,
       "postern.dev/recording-error": recording?.error &&
         bounds.text("recording-error", recording.error, MAX.messageBytes),
+      "postern.dev/files": manifests.length > 0 ? filesJson(manifests, bounds) : undefined,
       "postern.dev/duration-ms": Math.round(durationMs).toString(),
     }),
   });
@@ -583,6 +596,28 @@ function sumsByName(streams: AuditEnd["streams"], bounds: Bounds): string {
     });
   }
   return safeJson(Object.fromEntries(sums));
+}
+
+/**
+ * Manifests as JSON. Where they are longer than an event may be, files are left out from the end until they are not,
+ * and a manifest that lacks some says so.
+ */
+function filesJson(manifests: readonly FileManifest[], bounds: Bounds): string {
+  const most = Math.max(...manifests.map(({ files = [] }) => files.length));
+  for (let kept = most; kept > 0; kept >>= 1) {
+    const json = safeJson(manifests.map((each) => withFiles(each, kept)));
+    // Each unit is a byte at least, and all that is not ASCII costs three at most.
+    if (json.length * 3 <= MAX.filesBytes || new TextEncoder().encode(json).length <= MAX.filesBytes) {
+      return json;
+    }
+  }
+  return bounds.text("files", safeJson(manifests.map((each) => withFiles(each, 0))), MAX.filesBytes);
+}
+
+function withFiles(manifest: FileManifest, kept: number): FileManifest {
+  const { files } = manifest;
+  if (files === undefined || files.length <= kept) return manifest;
+  return { ...manifest, files: files.slice(0, kept), truncated: true };
 }
 
 /** RFC 3339 with microseconds, as `metav1.MicroTime`; the clock has milliseconds. */

@@ -367,6 +367,29 @@ Deno.test("an event says the secrets of the command where the mask keeps them", 
   assert.equal(event.annotations["postern.dev/argv"], safeJson(argv));
 });
 
+Deno.test("endEvent says which files passed", () => {
+  const manifests = [{ kind: "tar", direction: "in", files: [{ path: "a\u202e" }], truncated: false }];
+  const event = endEvent(facts, target, { ...end, reason: "command_ended", streams: [], manifests }, AT);
+  const json = event.annotations["postern.dev/files"] ?? "";
+  assert.deepEqual(JSON.parse(json), manifests);
+  assert.ok(json.includes("\\u202e"));
+});
+
+Deno.test("endEvent leaves out files that would make it too long, and says so", () => {
+  const files = Array.from({ length: 1000 }, (_, at) => ({ path: `${at}${"\u202e".repeat(500)}` }));
+  const manifests = [{ kind: "tar", files, truncated: false }, {
+    kind: "tar",
+    files: [{ path: "b" }],
+    truncated: false,
+  }];
+  const event = endEvent(facts, target, { ...end, reason: "command_ended", streams: [], manifests }, AT);
+  const json = event.annotations["postern.dev/files"] ?? "";
+  assert.ok(json.length <= 524288);
+  const [many, few] = JSON.parse(json);
+  assert.deepEqual([many.files, many.truncated], [files.slice(0, 125), true]);
+  assert.deepEqual(few, manifests[1]);
+});
+
 Deno.test("a command that fits is not marked as cut", () => {
   const argv = ["sh", "-c", "x".repeat(60000), ""];
   const event = decisionEvent({ ...facts, argv }, target, { allowed: true, rule: "r", reason: "ok" });

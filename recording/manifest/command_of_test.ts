@@ -81,6 +81,12 @@ for (const { argv, want, client } of commands) {
   });
 }
 
+Deno.test("commandOf states so much of a long rsync, and that it is more", () => {
+  const transfer = commandOf(["rsync", "--server", ".", ..."x".repeat(40).split(""), "y".repeat(1000)]);
+  assert.ok(transfer?.kind === "rsync");
+  assert.deepEqual([transfer.facts.paths.length, transfer.facts.isCut], [32, true]);
+});
+
 Deno.test("commandOf throws for no command, and is quick with long ones", () => {
   fc.assert(fc.property(fc.array(fc.string()), fc.string(), (words, script) => {
     commandOf(["tar", ...words]);

@@ -6,7 +6,7 @@ export interface RsyncFacts {
   isDaemon?: true;
   /** `--secluded-args`: the paths are told in the stream, and are not known. */
   arePathsHidden?: true;
-  /** In the pod: where to, or what of. Cut to {@linkcode MAX_PATHS}. */
+  /** In the pod: where to, or what of. */
   paths: readonly string[];
   /** All options as they stand. */
   options: readonly string[];
@@ -14,10 +14,15 @@ export interface RsyncFacts {
   isDryRun?: true;
   /** Files in the pod may be deleted, or at the client where it receives. */
   deletes?: true;
+  /** There are more paths or options, or longer ones, than are stated. */
+  isCut?: true;
 }
 
-/** Paths and options that are kept, each; a command line may be long. */
-export const MAX_PATHS = 64;
+/** Paths that are stated, and options. */
+const MAX_WORDS = 32;
+
+/** Of one of them, in UTF-16 units. */
+const MAX_WORD_LENGTH = 256;
 
 /**
  * Reads the arguments behind the program's name.
@@ -37,15 +42,22 @@ export function rsyncFacts(args: readonly string[]): RsyncFacts | undefined {
   const letters = options.filter((word) => !word.startsWith("--")).map((word) => word.split("e")[0] ?? "")
     .join("");
   const isDaemon = options.includes("--daemon");
+  const areHidden = letters.includes("s") || options.some((word) => /^--(secluded|protect)-args$/.test(word));
+  const isCut = [paths, options].some((words) =>
+    words.length > MAX_WORDS || words.some(({ length }) => length > MAX_WORD_LENGTH)
+  );
   return {
     direction: isDaemon ? "unknown" : options.includes("--sender") ? "out" : "in",
     ...(isDaemon && { isDaemon }),
-    ...((letters.includes("s") || options.includes("--secluded-args") ||
-      options.includes("--protect-args")) &&
-      !isDaemon && { arePathsHidden: true }),
-    paths: paths.slice(0, MAX_PATHS),
-    options: options.slice(0, MAX_PATHS),
+    ...(areHidden && !isDaemon && { arePathsHidden: true }),
+    paths: cut(paths),
+    options: cut(options),
     ...((letters.includes("n") || options.includes("--dry-run")) && { isDryRun: true }),
     ...(options.some((word) => word.startsWith("--delete")) && { deletes: true }),
+    ...(isCut && { isCut }),
   };
+}
+
+function cut(words: readonly string[]): string[] {
+  return words.slice(0, MAX_WORDS).map((word) => word.slice(0, MAX_WORD_LENGTH));
 }
