@@ -6,6 +6,7 @@ import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
 import { exportCommand } from "./export.ts";
 import { indexRebuild } from "./index_rebuild.ts";
+import { replay } from "./replay.ts";
 import { sessionsList } from "./sessions_list.ts";
 import { sessionsShow } from "./sessions_show.ts";
 import { verify } from "./verify.ts";
@@ -16,6 +17,7 @@ const COMMANDS: readonly Command[] = [
   configPrint,
   configSchema,
   exportCommand,
+  replay,
   verify,
   indexRebuild,
   sessionsList,
