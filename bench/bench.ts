@@ -4,7 +4,7 @@
  *     --seconds N    how long memory is watched in each of its four cases (60)
  *     --megabytes N  MiB in each transfer (1024)
  *     --runs N       how often each figure is taken, at least 5 for a report (5)
- *     --only NAMES   latency, open, throughput, memory: some of them, with commas; writes no report
+ *     --only NAMES   latency, open, throughput, recording, memory: some of them, with commas; writes no report
  *     --check        end with 1 where a target is missed
  *     --gateway FILE the gateway's program (main.ts)
  *     --profile DIR  write a CPU profile of the gateway there
@@ -18,13 +18,14 @@ import type { Effort, Figure, Row } from "./figures/figure.ts";
 import { latency } from "./figures/latency.ts";
 import { memory } from "./figures/memory.ts";
 import { opening } from "./figures/opening.ts";
+import { recording } from "./figures/recording.ts";
 import { throughput } from "./figures/throughput.ts";
 import { Lab } from "./lab/lab.ts";
 import { describeMachine, readRevision } from "./lab/machine.ts";
 import { asMarkdown, asText, verdict } from "./report.ts";
 
 /** In the order of the table. */
-const FIGURES: readonly Figure[] = [latency, opening, throughput, memory];
+const FIGURES: readonly Figure[] = [latency, opening, throughput, recording, memory];
 
 const REMARKS = [
   "direct: client to kubelet. splice: a process that does TLS in and TLS out, and nothing else. gateway: `main.ts`, as " +

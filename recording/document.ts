@@ -47,7 +47,7 @@ export interface RecordingHeader {
 export interface StreamTotals {
   bytesIn: number;
   bytesOut: number;
-  /** Hexadecimal, of all bytes that way; absent where there were none, or nothing of them is kept. */
+  /** Hexadecimal, of all bytes that way, where they are kept by digest: of those that are kept whole anyone can make it. */
   sha256In?: string;
   sha256Out?: string;
 }

@@ -8,7 +8,7 @@ import { RecordingError } from "./recording_error.ts";
 const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 /** Shorter payloads are left as they are, in bytes: a keystroke does not get smaller. */
-const COMPRESS_FROM_BYTES = 128;
+export const COMPRESS_FROM_BYTES = 128;
 
 /** Of AES-256-GCM, behind the ciphertext. */
 const TAG_BYTES = 16;
@@ -19,17 +19,26 @@ export interface SealedPayload {
   payload: Uint8Array;
 }
 
+/** Whether a payload that was packed was worth compressing. */
+export function isCompressed({ flags }: SealedPayload): boolean {
+  return (flags & PAYLOAD.ZSTD) !== 0;
+}
+
 /**
  * Compresses a plain payload, where that makes it smaller, and encrypts it, where there is a key.
  *
  * @param plain at most {@linkcode MAX_PAYLOAD_BYTES}
- * @param key 32 bytes
+ * @param options `key`: 32 bytes. `mayCompress`: `false` where it is not worth the time.
  * @param block the block's number in its file, from 1: each key is used for one file, so that no nonce comes twice
  */
-export function packPayload(plain: Uint8Array, block: number, key?: Uint8Array): SealedPayload {
+export function packPayload(
+  plain: Uint8Array,
+  block: number,
+  { key, mayCompress = true }: { key?: Uint8Array | undefined; mayCompress?: boolean } = {},
+): SealedPayload {
   let flags = 0;
   let payload = plain;
-  if (plain.length >= COMPRESS_FROM_BYTES) {
+  if (mayCompress && plain.length >= COMPRESS_FROM_BYTES) {
     const compressed = zstdCompressSync(plain, COMPRESSION);
     if (compressed.length < plain.length) {
       payload = compressed;

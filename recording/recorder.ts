@@ -202,8 +202,10 @@ export class Recorder {
     const { stdin, streams = "content" } = this.#options;
     const mode = state.name === "stdin" && direction === "in" ? stdin : streams;
     if (mode === "none") return;
-    (state.hashes[direction] ??= createHash("sha256")).update(bytes);
-    if (mode === "digest") return;
+    if (mode === "digest") {
+      (state.hashes[direction] ??= createHash("sha256")).update(bytes);
+      return;
+    }
     this.#ahead(bytes.length);
     for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
       const piece = bytes.subarray(at, at + MAX_CHUNK_BYTES);

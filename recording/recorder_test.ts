@@ -123,7 +123,7 @@ Deno.test("Recorder writes what was said, stream by stream, and how it ended", a
 });
 
 const stdinModes = [
-  { stdin: "content", isKept: true, hasDigest: true },
+  { stdin: "content", isKept: true, hasDigest: false },
   { stdin: "digest", isKept: false, hasDigest: true },
   { stdin: "none", isKept: false, hasDigest: false },
 ] as const;

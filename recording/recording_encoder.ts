@@ -7,11 +7,14 @@ import {
   sealedBytes,
   timestamp,
 } from "./document.ts";
-import { packPayload } from "./payload.ts";
+import { COMPRESS_FROM_BYTES, isCompressed, packPayload } from "./payload.ts";
 import type { Signer } from "./signer.ts";
 
 /** Plain bytes that make a block, though more may be waiting. */
 const BLOCK_BYTES = 256 * 1024;
+
+/** Blocks that follow one that could not be made smaller are left as they are, this many: archives and pictures stay so for long. */
+const BLOCKS_LEFT = 7;
 
 /** What a recording is made with. */
 export interface RecordingKeys {
@@ -31,6 +34,8 @@ export class RecordingEncoder {
   #link = firstLink();
   #blocks = 0;
   #isSealed = true;
+  /** Blocks that are still to be left as they are, because one before them could not be made smaller. */
+  #incompressible = 0;
 
   constructor(keys: RecordingKeys) {
     this.#keys = keys;
@@ -67,8 +72,12 @@ export class RecordingEncoder {
 
   #pack(): void {
     if (this.#chunks.bytes === 0) return;
-    const { flags, payload } = packPayload(this.#chunks.take(), this.#blocks + 1, this.#keys.key);
-    this.#ready.push(this.#block(BLOCK.DATA, flags, payload));
+    const plain = this.#chunks.take();
+    const mayCompress = this.#incompressible === 0;
+    const packed = packPayload(plain, this.#blocks + 1, { key: this.#keys.key, mayCompress });
+    if (!mayCompress) this.#incompressible--;
+    else if (plain.length >= COMPRESS_FROM_BYTES && !isCompressed(packed)) this.#incompressible = BLOCKS_LEFT;
+    this.#ready.push(this.#block(BLOCK.DATA, packed.flags, packed.payload));
   }
 
   /** A signature over all that was returned so far; nothing where there is one, or nobody to sign. */

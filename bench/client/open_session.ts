@@ -16,7 +16,7 @@ export const TRANSPORTS: readonly Transport[] = ["SPDY", "WebSocket"];
 /** A way to the kubelet. */
 export interface Route {
   /** How the table calls it. */
-  name: "direct" | "splice" | "gateway";
+  name: "direct" | "splice" | "gateway" | "recorded";
   host: string;
   port: number;
   /** PEM certificates of the authorities that are trusted. */
@@ -35,7 +35,8 @@ export async function openSession(
 ): Promise<ExecChannel> {
   const connection = await connect(route);
   try {
-    const target = route.name === "gateway" ? apiTarget(command) : kubeletTarget(command);
+    const isGateway = route.name === "gateway" || route.name === "recorded";
+    const target = isGateway ? apiTarget(command) : kubeletTarget(command);
     if (transport === "SPDY") {
       await upgradeToSpdy(connection, route, target);
       return await SpdyChannel.open(connection, "client");

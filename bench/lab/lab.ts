@@ -23,10 +23,10 @@ const TOKEN = "bench-user-token";
  */
 export class Lab implements AsyncDisposable {
   private constructor(
-    /** To the kubelet itself, through the bare splice, and through the gateway. */
-    readonly routes: { direct: Route; splice: Route; gateway: Route },
+    /** To the kubelet itself, through the bare splice, through the gateway, and through one that records. */
+    readonly routes: { direct: Route; splice: Route; gateway: Route; recorded: Route },
     /** Process ids, by route: whose cost is the route's. The direct one has none. */
-    readonly pids: { splice: number; gateway: number },
+    readonly pids: { splice: number; gateway: number; recorded: number },
     /** For another lab like this one. */
     readonly options: LabOptions,
     private readonly resources: AsyncDisposableStack,
@@ -52,9 +52,16 @@ export class Lab implements AsyncDisposable {
     const splice = await startOwn("upstream/splice.ts", [certFile, keyFile, caFile, String(kubelet)]);
     resources.use(splice.child);
 
-    const configFile = await writeGatewayFiles(folder, { certFile, keyFile, caFile, apiPort: api });
-    const gateway = await startGateway(options, configFile);
-    resources.use(gateway.child);
+    const startIn = async (name: string, isRecorded: boolean) => {
+      const own = file(name);
+      await Deno.mkdir(own);
+      const files = { certFile, keyFile, caFile, apiPort: api, isRecorded };
+      const started = await startGateway(options, await writeGatewayFiles(own, files));
+      resources.use(started.child);
+      return started;
+    };
+    const gateway = await startIn("gateway", false);
+    const recorded = await startIn("recorded", true);
 
     const route = (name: Route["name"], port: number): Route => ({
       name,
@@ -68,8 +75,9 @@ export class Lab implements AsyncDisposable {
         direct: route("direct", kubelet),
         splice: route("splice", z.object({ splice: z.number() }).parse(splice.announced).splice),
         gateway: route("gateway", gateway.announced),
+        recorded: route("recorded", recorded.announced),
       },
-      { splice: splice.child.pid, gateway: gateway.child.pid },
+      { splice: splice.child.pid, gateway: gateway.child.pid, recorded: recorded.child.pid },
       options,
       resources.move(),
     );

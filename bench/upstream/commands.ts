@@ -1,4 +1,4 @@
-import { bulk, BULK_BYTES, type ExecChannel, readBytes } from "./exec_channel.ts";
+import { bulk, BULK_BYTES, CONTENTS, type ExecChannel, readBytes } from "./exec_channel.ts";
 
 /** Payload of a keystroke or of a short line: what latency is measured with. */
 export const SMALL_BYTES = 10;
@@ -30,9 +30,10 @@ export const COMMANDS = {
       for (let rest = rounds; rest > 0; rest--) await channel.write(small);
     }
   },
-  /** Writes as many MiB as it is told, at full speed, after the first byte of stdin. */
-  produce: async (channel, mebibytes) => {
-    const wire = bulk(channel);
+  /** Writes as many MiB as it is told, at full speed, after the first byte of stdin: `1024-log`. */
+  produce: async (channel, argument) => {
+    const [mebibytes, name] = argument.split("-");
+    const wire = bulk(channel, CONTENTS.find((content) => content === name));
     await readBytes(channel, 1);
     for (let rest = Number(mebibytes); rest > 0; rest--) await channel.write(wire);
   },
