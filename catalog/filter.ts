@@ -77,8 +77,9 @@ export function selectSessions(
   const equal = (column: string, value: string | undefined) => {
     if (value !== undefined) where.push(`${column} = ${bind(bounded(value))}`);
   };
+  // As the partial indexes have it: SQLite knows `denied` there, and not `denied is true`.
   const whether = (condition: string, wanted: boolean | undefined) => {
-    if (wanted !== undefined) where.push(wanted ? `(${condition})` : `not (${condition})`);
+    if (wanted !== undefined) where.push(wanted ? `(${condition})` : `(${condition}) is not true`);
   };
   if (user !== undefined) {
     const one = bind(bounded(user));
@@ -90,8 +91,8 @@ export function selectSessions(
   equal("kind", kind);
   if (from !== undefined) where.push(`started_at >= ${bind(microTime(from))}`);
   if (to !== undefined) where.push(`started_at < ${bind(microTime(to))}`);
-  whether("privileged is true", privileged);
-  whether(`allowed is false or ${DENIED_CONNECTION}`, denied);
+  whether("privileged", privileged);
+  whether("denied", denied);
   whether("opened_at is not null and ended_at is null", live);
   if (argv !== undefined) where.push(`argv_text like ${bind(likePattern(bounded(argv)))} escape '!'`);
   if (after !== undefined) {
@@ -102,9 +103,6 @@ export function selectSessions(
   const order = `order by started_at desc, audit_id desc limit ${bind(limit)}`;
   return { sql: `select ${columns.join(", ")} from sessions${condition} ${order}`, values };
 }
-
-const DENIED_CONNECTION =
-  "exists (select 1 from connections where connections.audit_id = sessions.audit_id and denied)";
 
 /** Words that mean themselves, somewhere in the text. */
 function likePattern(text: string): string {

@@ -29,6 +29,7 @@ const VERSIONS: readonly ((text: string) => readonly string[])[] = [
       tty boolean,
       stdin boolean,
       protocol ${text},
+      denied boolean,
       recording ${text},
       recording_link ${text},
       recording_error ${text},
@@ -96,7 +97,8 @@ const VERSIONS: readonly ((text: string) => readonly string[])[] = [
     "create index sessions_by_user on sessions (username, started_at, audit_id)",
     "create index sessions_by_pod on sessions (namespace, pod, started_at, audit_id)",
     "create index sessions_live on sessions (started_at, audit_id) where opened_at is not null and ended_at is null",
-    "create index connections_denied on connections (audit_id) where denied",
+    "create index sessions_denied on sessions (started_at, audit_id) where denied",
+    "create index sessions_privileged on sessions (started_at, audit_id) where privileged",
   ],
 ];
 

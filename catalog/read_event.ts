@@ -105,6 +105,7 @@ export function readEvent(event: AuditEventLike): Contribution | undefined {
     tty: flagOf(note("tty")),
     stdin: flagOf(note("stdin")),
     protocol: note("protocol"),
+    denied: annotations["authorization.k8s.io/decision"] === "forbid" ? true : undefined,
     recording: note("recording"),
     recordingLink: note("recording-link"),
     recordingError: note("recording-error"),

@@ -40,6 +40,7 @@ const facts = {
   tty: flag("Whether a terminal was asked for."),
   stdin: flag("Whether stdin was asked for."),
   protocol: text("What the client speaks."),
+  denied: flag("Something in it was forbidden: the session, or a connection."),
   recording: text("Where the recording lies."),
   recordingLink: text("The link of the recording's last block, hexadecimal, where it is whole."),
   recordingError: text("Why the recording is not whole."),

@@ -19,7 +19,9 @@ export type OpenCatalog = () => Promise<{ catalog: Catalog; remove(): Promise<vo
 /** All that an index tells: every session with its details. */
 export async function everything(catalog: Catalog): Promise<unknown[]> {
   const rows = await catalog.sessions({}, { limit: 1000 });
-  return await Promise.all(rows.map(({ auditId }) => catalog.session(auditId)));
+  const sessions: unknown[] = [];
+  for (const { auditId } of rows) sessions.push(await catalog.session(auditId));
+  return sessions;
 }
 
 /** One session of each kind that filters tell apart; its name is its audit ID. */

@@ -3,7 +3,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { AuditEvent } from "../../audit/event.ts";
+import { SinkJournal } from "../../audit/journal.ts";
+import { FileSink } from "../../audit/sinks/file.ts";
 import { CatalogFeed } from "../../catalog/catalog_feed.ts";
+import { openPostgresql } from "../../catalog/open_catalog.ts";
+import { rebuildPostgresql } from "../../catalog/rebuild.ts";
 import { SqlCatalog } from "../../catalog/sql_catalog.ts";
 import { PostgresqlStore } from "../../catalog/stores/postgresql.ts";
 import { SqliteStore } from "../../catalog/stores/sqlite.ts";
@@ -22,8 +26,8 @@ Deno.test.beforeAll(async () => {
 Deno.test.afterAll(() => server[Symbol.asyncDispose]());
 
 /** The index in a schema of its own. */
-async function openSchema(schema = `test_${++schemas}`, at = server) {
-  const store = await PostgresqlStore.open({ url: at.url(), schema, timeoutMs: 5_000 });
+async function openSchema(schema = `test_${++schemas}`, { at = server, timeoutMs = 15_000 } = {}) {
+  const store = await PostgresqlStore.open({ url: at.url(), schema, timeoutMs });
   return { catalog: await SqlCatalog.open(store), schema };
 }
 
@@ -74,7 +78,7 @@ serverTest(
   "a server that is killed and started again while events flow has all of them in the end",
   async () => {
     await using mortal = await PostgresqlServer.start();
-    const { catalog } = await openSchema("postern", mortal);
+    const { catalog } = await openSchema("postern", { at: mortal });
     const feed = new CatalogFeed(catalog, { name: "gateway-1", retryMs: 50 });
     const all: AuditEvent[] = [];
     const flow = async (count: number) => {
@@ -107,8 +111,51 @@ serverTest(
   },
 );
 
+serverTest("the index is made anew while a gateway writes to it, and has everything", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(join(folder, "url"), server.url());
+  const options = { urlFile: join(folder, "url"), maxConnections: 4 };
+  const catalog = await SqlCatalog.open(await openPostgresql(options));
+  const path = join(folder, "audit.log");
+  const sink = new FileSink({ path, maxBytes: 262144, maxFiles: 100, fsync: false });
+  const journal = new SinkJournal([sink]);
+  const feed = new CatalogFeed(catalog, { name: "gateway-1" });
+  const all: AuditEvent[] = [];
+  const write = async (count: number) => {
+    for (let index = 0; index < count; index++) {
+      const events = wholeSession({ auditId: `session-${all.length}`, minute: index });
+      all.push(...events);
+      await journal.append(events);
+      feed.push(events);
+    }
+  };
+  await write(100);
+  // Nobody's event tells of it: what is made anew must not have it.
+  await catalog.apply(openSession({ auditId: "forged" }));
+
+  let isDone = false;
+  const writing = (async () => {
+    while (!isDone && all.length < 5_000) await write(1);
+  })();
+  await rebuildPostgresql(options, { events: [path] });
+  isDone = true;
+  await writing;
+  await write(10);
+  await feed.close();
+  assert.deepEqual(feed.status().lastError, undefined);
+  await journal.close();
+
+  const { catalog: want } = await openSchema();
+  await want.apply(all);
+  assert.ok(all.length > 700, `${all.length} events: some were written meanwhile`);
+  assert.deepEqual(await everything(catalog), await everything(want));
+  await catalog.close();
+  await want.close();
+  await Deno.remove(folder, { recursive: true });
+});
+
 serverTest("a server that hangs is told of within the deadline, and used again when it goes on", async () => {
-  const { catalog } = await openSchema();
+  const { catalog } = await openSchema(undefined, { timeoutMs: 5_000 });
   await catalog.apply(openSession({ auditId: "before" }));
   await server.signal("SIGSTOP");
   const begun = performance.now();
