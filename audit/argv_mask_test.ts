@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { cpuUsage } from "node:process";
 import fc from "fast-check";
 import { ArgvMask, KEEP_SECRETS_IN_CLEAR } from "./argv_mask.ts";
 
@@ -132,6 +133,11 @@ const commands: readonly string[][] = [
   ["ssh", "h", "sudo mysql -p⟨hunter2⟩ | gzip > /tmp/dump.gz"],
   ["sh", "-c", "echo ⟨root:hunter2⟩ | chpasswd"],
   ["sh", "-c", "echo -n ⟨hunter2⟩ | docker login -u u --password-stdin"],
+  ["sh", "-c", "PW=⟨hunter2⟩; printf $PW | sudo -S id"],
+  ["sh", "-c", "passwd --stdin root <<< ⟨hunter2⟩"],
+  ["bash", "-c", "cat <<EOF > /etc/x\npassword: ⟨hun ter2⟩\nuser: u\nEOF"],
+  ["sed", "-i", "s/^password:.*/password: ⟨hunter2/⟩", "/etc/app.conf"],
+  ["python", "-c", "import os; os.environ['API_TOKEN']='⟨hunter2⟩'"],
   ["sh", "-c", "x=$(redis-cli -a ⟨hunter2⟩ get x)"],
   ["psql", "-c", "ALTER ROLE u WITH PASSWORD '⟨hunter2⟩'"],
   ["mysql", "-e", "CREATE USER 'a'@'%' IDENTIFIED BY '⟨hunter2⟩'; GRANT ALL ON x.* TO 'a'@'%'"],
@@ -279,10 +285,12 @@ const hostile: { name: string; word: string }[] = [
 ];
 for (const { name, word } of hostile) {
   Deno.test(`ArgvMask is quick with 100 KB of ${name}: nobody stalls the gateway with a command`, () => {
-    const startedAt = performance.now();
+    // CPU time: what else the machine does is no fault of the mask.
+    const before = cpuUsage();
     mask.argv(["sh", "-c", word]);
     mask.argv([word]);
     mask.uri(`/x?command=${word}`);
-    assert.ok(performance.now() - startedAt < 1500, `${performance.now() - startedAt} ms`);
+    const { user, system } = cpuUsage(before);
+    assert.ok(user + system < 2_000_000, `${(user + system) / 1000} ms`);
   });
 }

@@ -20,6 +20,7 @@ export const SECRET_NAMES: readonly string[] = [
   "passwd",
   "password",
   "private-key",
+  "pw",
   "pwd",
   "rediscli-auth",
   "require-pass",

@@ -80,7 +80,8 @@ function commandSecrets(words: readonly string[], around: Surroundings): SecretS
 function announces(word: string, before: string, names: SecretNames): boolean {
   const flag = /^--?([A-Za-z][\w.-]+)$/.exec(word)?.[1];
   if (flag !== undefined) return names.has(flag);
-  return SETTER.test(before) && /^[\w./:@-]+$/.test(word) && names.has(word.slice(word.lastIndexOf("/") + 1));
+  return SETTER.test(before) && /^[\w./:@-]+$/.test(word) && !word.startsWith("set-") &&
+    names.has(word.slice(word.lastIndexOf("/") + 1));
 }
 
 function toolSecrets(word: string, tool: Tool): { spans: SecretSpan[]; next?: Expectation } {
@@ -123,46 +124,58 @@ function wordSecrets(word: string, before: string, around: Surroundings): Secret
 }
 
 function scriptSecrets(source: string, { names, depth }: Surroundings): SecretSpan[] {
-  const commands = commandsOf(shellTokens(source));
-  return commands.flatMap(({ words, isEchoedSecret }) => {
-    const texts = words.map(({ text }) => text);
-    const found = commandSecrets(texts, { names, depth: depth + 1 });
-    if (isEchoedSecret) {
-      texts.forEach((text, at) => {
-        if (at > 0 && !/^-[neE]+$/.test(text)) found[at]?.push(spanOf(text, 0));
-      });
-    }
-    return words.flatMap((word, at) =>
-      merged(word.text, found[at] ?? []).map((span) => inSource(word, span))
-    );
+  const around = { names, depth: depth + 1 };
+  return commandsOf(shellTokens(source)).flatMap(({ words, read }) => {
+    const found = commandSecrets(words.map(({ text }) => text), around);
+    return words.flatMap((word, at) => {
+      const whole = [...read.has(word) ? [spanOf(word.text, 0)] : []].filter((span) =>
+        isSecret(span, around)
+      );
+      return merged(word.text, [...found[at] ?? [], ...whole]).map((span) => inSource(word, span));
+    });
   });
 }
 
+/** A command of a script. */
 interface Command {
   words: ShellWord[];
-  /** What it prints is read as a secret by the command behind the pipe. */
-  isEchoedSecret: boolean;
+  /** Words that a command reads as a secret: `echo SECRET | chpasswd`, `chpasswd <<< SECRET`. */
+  read: Set<ShellWord>;
 }
 
 function commandsOf(tokens: readonly (ShellWord | ShellOperator)[]): Command[] {
   const commands: Command[] = [];
-  let current: Command = { words: [], isEchoedSecret: false };
+  let current: Command = { words: [], read: new Set() };
+  let hereWords: ShellWord[] = [];
   let piped: Command | undefined;
-  const end = (operator: string) => {
-    const texts = current.words.map(({ text }) => text);
-    if (piped !== undefined && readsSecret(texts)) {
-      piped.isEchoedSecret = /^(echo|printf)$/.test(piped.words[0]?.text ?? "");
+  let operator = "";
+  const end = () => {
+    if (readsSecret(current.words.map(({ text }) => text))) {
+      for (const word of hereWords) current.read.add(word);
+      for (const word of piped === undefined ? [] : echoed(piped)) piped?.read.add(word);
     }
     commands.push(current);
     piped = operator === "|" || operator === "|&" ? current : undefined;
-    current = { words: [], isEchoedSecret: false };
+    [current, hereWords] = [{ words: [], read: new Set() }, []];
   };
   for (const token of tokens) {
-    if (token.type === "word") current.words.push(token);
-    else if (token.type === "command") end(token.text);
+    if (token.type === "word") {
+      current.words.push(token);
+      if (operator === "<<<") hereWords.push(token);
+      operator = "";
+      continue;
+    }
+    operator = token.text;
+    if (token.type === "command") end();
   }
-  end("");
+  end();
   return commands;
+}
+
+/** What an echo prints. */
+function echoed({ words: [program, ...words] }: Command): ShellWord[] {
+  if (!/^(echo|printf)$/.test(program?.text ?? "")) return [];
+  return words.filter(({ text }) => !/^-[neE]+$/.test(text));
 }
 
 function inSource({ starts, ends }: ShellWord, { start, end, secret }: SecretSpan): SecretSpan {

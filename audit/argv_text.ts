@@ -20,7 +20,7 @@ export interface TextKind {
  * `name=`, `name: `, `"name" =>` and the like. Names begin at a boundary only, so that each is looked at once, however
  * long a line of them somebody sends.
  */
-const NAMED = /(["']?)(?<![\w.$-])([\w.$-]+)\1(\s*(?::=|=>|==?|:(?!\/\/|:))\s*)/g;
+const NAMED = /(["']?)(?<![\w.$-])([\w.$-]+)\1\]?(\s*(?::=|=>|==?|:(?!\/\/|:))\s*)/g;
 
 /** What may stand before the secret in a header's value. */
 const SCHEME = /(?:Bearer|Basic|Digest|Negotiate|Token|ApiKey|Bot)\s+/iy;
@@ -77,7 +77,9 @@ function* named(text: string, names: SecretNames, kind: TextKind): Generator<Sec
     if (!names.has(name)) continue;
     const before = text.charAt(match.index - 1);
     const isColon = separator.trim() === ":";
-    if (isColon && match[1] === "" && !/^[\s"'{,;&[(=-]?$/.test(before)) continue;
+    // An image's tag is no value: registry/key:1.2.
+    const isTag = separator === ":" && match[1] === "" && !/^[\s"'{,;&[(=-]?$/.test(before);
+    if (isTag) continue;
     const from = match.index + whole.length;
     const value = isColon
       ? headerValue(text, from, before)
@@ -109,7 +111,7 @@ function headerValue(text: string, from: number, before: string): SecretSpan {
   const start = SCHEME.test(text) ? SCHEME.lastIndex : from;
   const quoted = quotedValue(text, start);
   if (quoted !== undefined) return quoted;
-  const stop = before === "" || before === "=" || before === "-"
+  const stop = /^[=\n-]?$/.test(before)
     ? /[\r\n]/
     : /["']/.test(before)
     ? new RegExp(`[\\r\\n${before}]`)

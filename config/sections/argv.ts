@@ -22,6 +22,7 @@ const NAMES = [
   "passwd",
   "password",
   "private-key",
+  "pw",
   "pwd",
   "rediscli-auth",
   "require-pass",
