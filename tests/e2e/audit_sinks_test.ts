@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { AuditEvent } from "../../audit/event.ts";
 import { TestReceiver } from "../../audit/sinks/test_receiver.ts";
 import type { GivenConfiguration } from "../../config/gateway_configuration.ts";
+import { Collector } from "./support/collector.ts";
 import { Gateway } from "./support/gateway.ts";
 import { CLIENTS, kubectl } from "./support/kubectl.ts";
 import { SmallDisk } from "./support/small_disk.ts";
@@ -131,6 +132,35 @@ live("a collector that is down fails no session, unless it is required", async (
     audit: { sinks: [file, { type: "otlp", url, required: true, timeoutSeconds: 2 }] },
   });
   await refusedForAudit(gateway);
+  await gateway.stop();
+});
+
+live("a real collector has every event as a log record, also those of when it was down", async (folder) => {
+  const port = freePort();
+  const sinks: Sinks = [
+    { type: "file", path: join(folder, "audit.log") },
+    { type: "otlp", url: `http://127.0.0.1:${port}/v1/logs`, retry: { maxBackoffSeconds: 1 } },
+  ];
+  await using gateway = await Gateway.start({ audit: { sinks } });
+  await everyClient(gateway);
+  const refused = await kubectl({
+    ...as(gateway),
+    user: "bob",
+    args: ["exec", "shell", "--", "echo", "inside"],
+  });
+  assert.equal(refused.code, 1);
+  await using collector = await Collector.start(port, folder);
+  await everyClient(gateway);
+  const written = await settled(
+    folder,
+    async () => (await collector.records()).map(({ body }) => JSON.parse(body.stringValue)),
+  );
+  assert.ok(written.length >= 2 * CLIENTS.length * 5, `${written.length} events`);
+  const denied = (await collector.records()).find(({ severityText }) => severityText === "WARN");
+  const attributes = new Map(denied?.attributes.map(({ key, value }) => [key, value]));
+  assert.deepEqual(attributes.get("user.name"), { stringValue: "bob" });
+  assert.deepEqual(attributes.get("k8s.pod.name"), { stringValue: "shell" });
+  assert.deepEqual(attributes.get("http.response.status_code"), { intValue: "403" });
   await gateway.stop();
 });
 
