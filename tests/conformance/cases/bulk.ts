@@ -66,7 +66,7 @@ async function copyByChannels(at: Column, { target, output, greetings, bytes }: 
   // As long as something comes, the rest may come too.
   while (received.bytes < bytes && session.wire.ended === undefined) {
     const before = received.bytes;
-    if (!await session.until(() => received.bytes > before, 10_000)) break;
+    if (!await session.until(() => received.bytes > before, 60_000)) break;
   }
   return copied(sent, received);
 }

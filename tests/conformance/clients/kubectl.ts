@@ -190,8 +190,10 @@ async function forwardedToNobody(at: Column, session: Kubectl, port: number): Pr
 
 type Base = Pick<KubectlRun, "cluster" | "endpoint" | "client" | "deadlineMs">;
 
-/** Ten minutes: gigabytes over two cores. */
-const COPY_MS = 600_000;
+/** Three columns copy at once, on as little as two cores: a minute, and no less than 1 MB/s. */
+function copyDeadlineMs(bytes: number): number {
+  return 60_000 + bytes / 1_000;
+}
 
 async function copyByExec(base: Base, bytes: number): Promise<Seen> {
   const [sent, received] = [new Digest(), new Digest()];
@@ -200,7 +202,7 @@ async function copyByExec(base: Base, bytes: number): Promise<Seen> {
     args: ["exec", "-i", POD.one, "--", "cat"],
     stdin: pattern(bytes, sent),
     onStdout: received.take,
-    deadlineMs: COPY_MS,
+    deadlineMs: copyDeadlineMs(bytes),
   });
   return { "exit code": `${code}`, stderr: new TextDecoder().decode(stderr), ...copied(sent, received) };
 }
@@ -209,7 +211,7 @@ async function copyByPort(base: Base, bytes: number): Promise<Seen> {
   const session = Kubectl.start({
     ...base,
     args: ["port-forward", "pod/ports", `:${ECHO_PORT}`],
-    deadlineMs: COPY_MS,
+    deadlineMs: copyDeadlineMs(bytes),
   });
   const [sent, received] = [new Digest(), new Digest()];
   try {
