@@ -55,6 +55,8 @@ Signatures are not checked: see \`postern verify\`.`,
       speed: positiveNumber("--speed", values.speed),
       ...(idleLimit !== undefined && { idleLimitMs: positiveNumber("--idle-limit", idleLimit) * 1000 }),
       stdin: values.stdin,
+      // Raw input leaves a terminal's output as it is.
+      isCooked: Deno.stdout.isTerminal(),
     };
     const hasControls = !values["no-controls"];
     if (hasControls && !(Deno.stdin.isTerminal() && Deno.stdout.isTerminal())) {

@@ -30,6 +30,13 @@ export interface ReplayOptions {
   idleLimitMs?: number;
   /** Whether what was typed is shown as well, where it was recorded. @default {false} */
   stdin?: boolean;
+  /**
+   * Whether the terminal's line discipline writes CR LF for LF (ONLCR). For a full-screen program LF alone means one line down: IND is
+   * written instead, which says the same.
+   *
+   * @default {false}
+   */
+  isCooked?: boolean;
 }
 
 /** Slowest and fastest replay. */
@@ -38,6 +45,9 @@ const MAX_SPEED = 64;
 
 /** RIS: forgets colours, modes, tabs and the screen. */
 const RESET = new TextEncoder().encode("\x1bc");
+
+/** IND: one line down, and no column back. */
+const INDEX = "\x1bD";
 
 /**
  * Plays a recording's output at the times it came, and does what the viewer says meanwhile. Going back plays again from the
@@ -49,6 +59,7 @@ export class ReplayPlayer {
   readonly #clock: ReplayClock;
   readonly #idleLimitUs: number;
   readonly #stdin: boolean;
+  readonly #isCooked: boolean;
   #speed: number;
   /** How far it was played, in microseconds of the recording. */
   #positionUs = 0;
@@ -67,13 +78,14 @@ export class ReplayPlayer {
     open: () => AsyncIterable<RecordingEvent>,
     terminal: ReplayTerminal,
     clock: ReplayClock,
-    { speed = 1, idleLimitMs = Infinity, stdin = false }: ReplayOptions = {},
+    { speed = 1, idleLimitMs = Infinity, stdin = false, isCooked = false }: ReplayOptions = {},
   ) {
     this.#open = open;
     this.#terminal = terminal;
     this.#clock = clock;
     this.#idleLimitUs = idleLimitMs * 1000;
     this.#stdin = stdin;
+    this.#isCooked = isCooked;
     this.#speed = clamp(speed);
   }
 
@@ -129,21 +141,27 @@ export class ReplayPlayer {
 
   async #playOnce(): Promise<void> {
     const newlines = new Map<number, TerminalNewlines>();
-    let isTty = true;
+    let lineFeed: string | undefined;
     for await (const event of this.#open()) {
-      if (event.type === "header") isTty = event.header.tty === true;
+      if (event.type === "header") lineFeed = this.#lineFeed(event.header.tty === true);
       if (event.type === "ended") newlines.delete(event.stream);
       if (event.type !== "data" || !this.#isShown(event)) continue;
       await this.#until(event.atUs);
       if (this.#isOver || this.#isRewinding) return;
       let bytes = event.bytes;
-      if (!isTty) {
-        const lines = newlines.get(event.stream) ?? new TerminalNewlines();
+      if (lineFeed !== undefined) {
+        const lines = newlines.get(event.stream) ?? new TerminalNewlines(lineFeed);
         newlines.set(event.stream, lines);
         bytes = lines.push(bytes);
       }
       await this.#terminal.write(bytes);
     }
+  }
+
+  /** What is written for an LF alone, where that is something else. */
+  #lineFeed(isTty: boolean): string | undefined {
+    if (!isTty) return "\r\n";
+    return this.#isCooked ? INDEX : undefined;
   }
 
   #isShown({ name, direction }: RecordingEvent & { type: "data" }): boolean {

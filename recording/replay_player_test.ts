@@ -145,6 +145,12 @@ const plays: { name: string; events?: readonly RecordingEvent[]; options?: Repla
       events: [HEADER(false), output(0, "a\nb\r\n")],
       steps: [[0.1, "a\r\nb\r\n"]],
     },
+    {
+      name: "keeps a line feed alone what it was to a full-screen program, on a terminal that adds to it",
+      events: [HEADER(true), output(0, "a\r\nb\nc")],
+      options: { isCooked: true },
+      steps: [[0.1, "a\r\nb\x1bDc"]],
+    },
   ];
 for (const { name, events = SECONDS, options, steps } of plays) {
   Deno.test(`a replay ${name}`, async () => {
