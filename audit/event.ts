@@ -16,6 +16,7 @@ import { maskUri } from "./mask.ts";
  * | `end` | ResponseComplete | one, where the session opened | 101, Failure where it broke |
  * | `response` | ResponseComplete | one, where a request that is no session was decided and answered | the answer's, Failure where it broke off |
  * | `refusal` | ResponseComplete | one, where the request came to nothing | the refusal's |
+ * | `retention` | RequestReceived | one for each recording that is deleted because of its age or for want of room, before it is | none |
  *
  * As there, exactly one event of stage ResponseComplete tells what became of a request, and `auditID` joins all of
  * its events. Unlike there, the event of stage RequestReceived is written after the decision and carries it, and a
@@ -23,6 +24,10 @@ import { maskUri } from "./mask.ts";
  * stage loses single streams, whose bytes are summed up in `end`; what tells events apart is auditID,
  * `postern.dev/event` and `postern.dev/stream-id`. The level is Metadata: bodies, and what passes on streams, are
  * not events.
+ *
+ * A `retention` event is of no request: its `auditID` is its own, and it has no user and no object;
+ * `postern.dev/session` is the `auditID` of the session whose recording it is. A deletion that is cut off, or that two
+ * replicas begin at once, is announced again.
  *
  * Every event stands alone: user, target and command are in each. Details are annotations `postern.dev/*`, whose
  * values are strings, as the API has it; lists and objects in them are JSON. What is cut to its bound is named in
@@ -248,6 +253,18 @@ export interface AuditRefusal {
   rule?: string;
 }
 
+/** A recording, or a chain of recordings, that is not to be kept any longer. */
+export interface AuditRetention {
+  /** Below the recordings' store. */
+  path: string;
+  bytes: number;
+  modifiedAt: Date;
+  /** It is older than recordings are kept, or they take more room than they may. */
+  reason: "age" | "size";
+  /** The same as a sentence, with the bound. */
+  message: string;
+}
+
 /** Bounds of what a client can make long, in bytes of UTF-8. A line stays below 2 MiB whatever is sent. */
 const MAX = {
   uriBytes: 16384,
@@ -446,8 +463,30 @@ export function refusalEvent(
   });
 }
 
+/** A recording, or a chain of recordings, is about to be deleted; to be durable before it is. */
+export function retentionEvent(
+  { path, bytes, modifiedAt, reason, message }: AuditRetention,
+  auditId: string,
+  at = new Date(),
+): AuditEvent {
+  const facts = { auditId, receivedAt: at, sourceIps: [], requestUri: "", verb: "delete" };
+  const [, session] = /([^/]+)\.rec$/.exec(path) ?? [];
+  return event(facts, undefined, at, {
+    type: "retention",
+    stage: "RequestReceived",
+    annotations: (bounds) => ({
+      "postern.dev/recording": bounds.text("recording", path, MAX.nameBytes),
+      "postern.dev/session": session && bounds.text("session", session, MAX.nameBytes),
+      "postern.dev/recording-bytes": bytes.toString(),
+      "postern.dev/recording-modified-at": timestamp(modifiedAt),
+      "postern.dev/retention-reason": reason,
+      "postern.dev/message": bounds.text("message", message, MAX.messageBytes),
+    }),
+  });
+}
+
 interface Shape {
-  type: "decision" | "start" | "stream" | "connection" | "end" | "response" | "refusal";
+  type: "decision" | "start" | "stream" | "connection" | "end" | "response" | "refusal" | "retention";
   stage: AuditEvent["stage"];
   status?: (bounds: Bounds) => ResponseStatus;
   annotations: (bounds: Bounds) => Record<string, string | undefined>;

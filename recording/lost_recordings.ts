@@ -72,7 +72,7 @@ export async function claim(
   { path }: LostRecording,
   nowMs: number,
 ): Promise<(() => Promise<void>) | undefined> {
-  const mark = `${path.slice(0, -RECORDING_SUFFIX.length)}-lost${CHAIN_SUFFIX}`;
+  const mark = lostMarkOf(path);
   for await (const { bytes, modifiedAt } of store.list(mark)) {
     // An empty mark is of someone who is at it, or died doing so.
     if (bytes > 0 || nowMs - modifiedAt.getTime() < SILENCE_MS) return undefined;
@@ -88,6 +88,11 @@ export async function claim(
     if (thrown instanceof StoreError && thrown.code === "exists") return undefined;
     throw thrown;
   }
+}
+
+/** Where the mark lies that the end of a recording's session is written by another gateway. */
+export function lostMarkOf(recording: string): string {
+  return `${recording.slice(0, -RECORDING_SUFFIX.length)}-lost${CHAIN_SUFFIX}`;
 }
 
 /** Reads a lost recording as far as it goes. @returns `undefined` where not even its header is there */

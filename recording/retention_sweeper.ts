@@ -1,0 +1,259 @@
+import { dirname } from "node:path/posix";
+import type { RecordingArchive } from "./archive.ts";
+import { chainInstance } from "./chain_writer.ts";
+import { holdPath } from "./legal_hold.ts";
+import { type Deletion, type RetentionOptions, RetentionRule } from "./retention.ts";
+import { filesOf } from "./retention_files.ts";
+import { findLiving, readIfThere } from "./retention_living.ts";
+import {
+  HOLD_SUFFIX,
+  RECORDING_SUFFIX,
+  type RecordingStore,
+  type StoredRecording,
+  StoreError,
+} from "./store.ts";
+
+/** How many deletions are announced at once: no more than these may be announced and not done when the process dies. */
+const BATCH = 64;
+
+/** How many recordings are remembered that the store does not delete. */
+const MAX_REFUSED = 10_000;
+
+/** What a sweep needs of others. */
+export interface SweepHooks {
+  /** Writes an event for each deletion. Where it throws, nothing is deleted. */
+  announce(deletions: readonly Deletion[]): Promise<void>;
+  /** Told of what is not deleted though it should be, for the log. */
+  report(message: string, cause: unknown): void;
+}
+
+/** What a sweep did. */
+export interface SweepResult {
+  deleted: number;
+  bytes: number;
+}
+
+/** What one sweep knows. */
+interface Sweep {
+  rule: RetentionRule;
+  excess: number;
+  chains: readonly StoredRecording[];
+  nowMs: number;
+}
+
+/** What a store holds, in short. */
+interface Overview {
+  /** Of all recordings. */
+  bytes: number;
+  /** Folders with recordings, oldest first. */
+  days: string[];
+  /** In the order of their days. */
+  chains: StoredRecording[];
+}
+
+/**
+ * Deletes the recordings that are not to be kept any longer, from time to time: announced by an event, then by a line in the
+ * chain, and then deleted. What is cut off in between is done again by the next sweep. Replicas may sweep one store at once: a
+ * recording that is gone is no error.
+ *
+ * A recording whose session lives, or with a legal hold beside it, stays. A chain stays for as long as any recording that it
+ * names, and is deleted because of its age only.
+ */
+export class RetentionSweeper {
+  readonly #archive: () => Promise<RecordingArchive | undefined>;
+  readonly #options: RetentionOptions;
+  readonly #hooks: SweepHooks;
+  /** What the store did not delete, though it was announced: it is not announced again by this process. */
+  readonly #refused = new Set<string>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  /** @param archive where recordings are made, once it is open */
+  constructor(
+    archive: () => Promise<RecordingArchive | undefined>,
+    options: RetentionOptions,
+    hooks: SweepHooks,
+  ) {
+    this.#archive = archive;
+    this.#options = options;
+    this.#hooks = hooks;
+  }
+
+  /** Sweeps from now on; nothing where everything is kept. */
+  start(): void {
+    if (RetentionRule.isNeeded(this.#options)) this.#wait();
+  }
+
+  /** Finishes the deletions that were announced, and begins no more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  /**
+   * Sweeps once.
+   *
+   * @throws what the store throws, what `announce` throws
+   */
+  async sweep(nowMs: number): Promise<SweepResult> {
+    const result = { deleted: 0, bytes: 0 };
+    const archive = await this.#archive();
+    if (archive === undefined) return result;
+    const rule = new RetentionRule(this.#options, nowMs);
+    const { bytes, days, chains } = await overviewOf(archive.store);
+    let excess = rule.excessOf(bytes);
+    for (const day of days) {
+      if (this.#isClosed) break;
+      if (excess === 0 && !rule.isExpired(beginOf(day))) continue;
+      const due = await this.#recordingsDue(archive, day, { rule, excess, chains, nowMs });
+      const done = await this.#delete(archive, due);
+      excess = Math.max(0, excess - done.bytes);
+      result.deleted += done.deleted;
+      result.bytes += done.bytes;
+    }
+    for (const chain of chains) {
+      if (this.#isClosed) break;
+      if (!rule.isExpired(chain.modifiedAt.getTime()) || archive.isOwn(chain.path)) continue;
+      if (!await isEmptied(archive.store, chain.path)) continue;
+      await this.#delete(archive, [{ ...chain, reason: "age", message: rule.ageMessage }]);
+    }
+    return result;
+  }
+
+  /** The first sweep comes after a part of the interval, so that replicas that start at once do not sweep at once. */
+  #wait(part = Math.random()): void {
+    this.#timer = setTimeout(() => {
+      this.#running = this.#sweepNow().finally(() => {
+        if (!this.#isClosed) this.#wait(1);
+      });
+    }, part * this.#options.sweepSeconds * 1000);
+  }
+
+  async #sweepNow(): Promise<void> {
+    try {
+      await this.sweep(Date.now());
+    } catch (cause) {
+      this.#hooks.report("recordings that are not to be kept could not be deleted", cause);
+    }
+  }
+
+  /** Those of one day. Which of them live is looked up only for those that would be deleted otherwise. */
+  async #recordingsDue(archive: RecordingArchive, day: string, sweep: Sweep): Promise<Deletion[]> {
+    const { rule, excess, chains, nowMs } = sweep;
+    const { recordings, held } = await readDay(archive.store, day);
+    const kept = new Set([...held, ...this.#refused]);
+    for (const looked = new Set<string>();;) {
+      const due = rule.due(
+        recordings.map((recording) => ({ ...recording, isKept: kept.has(recording.path) })),
+        excess,
+      );
+      const unknown = due.filter(({ path }) => !looked.has(path));
+      if (unknown.length === 0) return due;
+      const living = await findLiving(
+        archive.store,
+        new Map(unknown.map(({ path, modifiedAt }) => [path, modifiedAt])),
+        chains.map(({ path }) => path).filter((path) => path >= day),
+        { instance: archive.instance, isOwn: (chain) => archive.isOwn(chain), nowMs },
+      );
+      for (const { path } of unknown) looked.add(path);
+      for (const path of living) kept.add(path);
+    }
+  }
+
+  async #delete(archive: RecordingArchive, deletions: readonly Deletion[]): Promise<SweepResult> {
+    const done = { deleted: 0, bytes: 0 };
+    for (let at = 0; at < deletions.length && !this.#isClosed; at += BATCH) {
+      const batch = deletions.slice(at, at + BATCH);
+      await this.#hooks.announce(batch);
+      await Promise.all(batch.map(({ path, message }) => archive.tombstone(path, message)));
+      for (const { path, bytes } of batch) {
+        try {
+          await remove(archive.store, path);
+          done.deleted++;
+          done.bytes += bytes;
+        } catch (cause) {
+          if (isRefusal(cause) && this.#refused.size < MAX_REFUSED) this.#refused.add(path);
+          this.#hooks.report(`${path} was announced to be deleted, and is not`, cause);
+        }
+      }
+    }
+    return done;
+  }
+}
+
+async function overviewOf(store: RecordingStore): Promise<Overview> {
+  const days = new Set<string>();
+  const chains: StoredRecording[] = [];
+  let bytes = 0;
+  for await (const file of store.list("")) {
+    if (chainInstance(file.path) !== undefined) chains.push(file);
+    if (!file.path.endsWith(RECORDING_SUFFIX)) continue;
+    bytes += file.bytes;
+    days.add(dirname(file.path));
+  }
+  chains.sort((one, other) => (one.path < other.path ? -1 : 1));
+  return { bytes, days: [...days].sort(), chains };
+}
+
+async function readDay(
+  store: RecordingStore,
+  day: string,
+): Promise<{ recordings: StoredRecording[]; held: string[] }> {
+  const recordings: StoredRecording[] = [];
+  const held: string[] = [];
+  for await (const file of store.list(prefixOf(day))) {
+    if (dirname(file.path) !== day) continue;
+    if (file.path.endsWith(RECORDING_SUFFIX)) recordings.push(file);
+    if (file.path.endsWith(HOLD_SUFFIX)) held.push(file.path.slice(0, -HOLD_SUFFIX.length));
+  }
+  return { recordings, held };
+}
+
+/** Removes a recording with what lies beside it, or a chain. The recording goes last: nothing is left alone. */
+async function remove(store: RecordingStore, path: string): Promise<void> {
+  if (path.endsWith(RECORDING_SUFFIX)) {
+    const files = await filesOf(store, path);
+    if (files.includes(holdPath(path))) throw new Error("it was put on legal hold meanwhile");
+    for (const file of files) {
+      if (file !== path) await store.remove(file);
+    }
+  }
+  await store.remove(path);
+}
+
+/** Whether the store will say no again: the object is locked, or it may not. */
+function isRefusal(cause: unknown): boolean {
+  return cause instanceof StoreError && cause.code === "refused";
+}
+
+/** Whether a chain can be read to its end and no recording that it names is there any more. */
+async function isEmptied(store: RecordingStore, chain: string): Promise<boolean> {
+  const verifier = await readIfThere(store, chain);
+  if (verifier === undefined || verifier.end() !== undefined) return false;
+  const named = new Map<string, Set<string>>();
+  for (const entry of verifier.entries) {
+    if (entry.event === "chain" || entry.event === "alive") continue;
+    const { recording } = entry;
+    if (!recording.endsWith(RECORDING_SUFFIX)) continue;
+    const day = dirname(recording);
+    named.set(day, (named.get(day) ?? new Set()).add(recording));
+  }
+  for (const [day, recordings] of named) {
+    for await (const { path } of store.list(prefixOf(day))) {
+      if (recordings.has(path)) return false;
+    }
+  }
+  return true;
+}
+
+/** What everything in a folder of the store begins with. */
+function prefixOf(folder: string): string {
+  return folder === "." ? "" : `${folder}/`;
+}
+
+/** When the day of a folder began; 1970 for another folder. */
+function beginOf(folder: string): number {
+  return Date.parse(folder.replaceAll("/", "-")) || 0;
+}
