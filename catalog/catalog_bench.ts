@@ -8,7 +8,7 @@ import { wholeSession } from "./test_events.ts";
  * Applied is what the feed applies at once. Whatever takes longer than a few milliseconds is felt in terminals.
  */
 async function measure(path: string, sessions: number): Promise<string[]> {
-  const catalog = await SqlCatalog.open(new SqliteStore(path));
+  const catalog = await SqlCatalog.open(await SqliteStore.open(path));
   const applied: number[] = [];
   const begun = performance.now();
   for (let index = 0; index < sessions; index += 10) {

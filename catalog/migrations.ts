@@ -111,7 +111,7 @@ export const SCHEMA_VERSION = VERSIONS.length;
  * @throws {CatalogError} `version`, where it is newer than this program; `unavailable`
  */
 export async function migrate(store: Store): Promise<void> {
-  await store.transaction(async (query) => {
+  await store.transaction(async ({ query }) => {
     await query("create table if not exists schema_version (version bigint not null)");
     const version = await versionOf(query);
     if (version > SCHEMA_VERSION) {

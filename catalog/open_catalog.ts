@@ -30,7 +30,7 @@ export async function openCatalog(options: IndexOptions): Promise<SqlCatalog | u
     case "none":
       return undefined;
     case "sqlite":
-      return await SqlCatalog.open(new SqliteStore(options.sqlite.path));
+      return await SqlCatalog.open(await SqliteStore.open(options.sqlite.path));
     case "postgresql":
       return await SqlCatalog.open(await openPostgresql(options.postgresql));
   }

@@ -43,7 +43,7 @@ export async function rebuildSqlite(path: string, sources: RebuildSources): Prom
   const next = `${path}.rebuild`;
   await removeDatabase(next);
   try {
-    const catalog = await SqlCatalog.open(new SqliteStore(next));
+    const catalog = await SqlCatalog.open(await SqliteStore.open(next));
     let result: RebuildResult;
     try {
       result = await fill(catalog, sources);
@@ -88,9 +88,9 @@ export async function rebuildPostgresql(
     } finally {
       await catalog.close();
     }
-    await replaceSchema(current, next, SCHEMA, async (query) => {
+    await replaceSchema(current, next, SCHEMA, async (transaction) => {
       for await (const batch of readEventFiles(sources.events, { since: begun })) {
-        await mergeInto(query, contributionsOf(batch));
+        await mergeInto(transaction, contributionsOf(batch));
       }
     });
     return result;

@@ -33,7 +33,7 @@ function folderTest(name: string, body: (folder: string) => Promise<void>): void
 async function live(folder: string): Promise<unknown[]> {
   const sink = new FileSink({ path: `${folder}/audit.log`, maxBytes: 65536, maxFiles: 50, fsync: false });
   const journal = new SinkJournal([sink]);
-  const catalog = await SqlCatalog.open(new SqliteStore(`${folder}/index.sqlite`));
+  const catalog = await SqlCatalog.open(await SqliteStore.open(`${folder}/index.sqlite`));
   const feed = new CatalogFeed(catalog, { name: "gateway-1" });
   const kinds = [wholeSession, deniedSession, unauthorizedSession, portForward, openSession];
   for (let minute = 0; minute < 60; minute++) {
@@ -51,7 +51,7 @@ async function live(folder: string): Promise<unknown[]> {
 }
 
 async function contents(path: string): Promise<unknown[]> {
-  const catalog = await SqlCatalog.open(new SqliteStore(path));
+  const catalog = await SqlCatalog.open(await SqliteStore.open(path));
   try {
     return await everything(catalog);
   } finally {
@@ -88,7 +88,7 @@ folderTest("makes what was lost, and what was destroyed", async (folder) => {
 folderTest("changes nothing while a gateway has the file open", async (folder) => {
   const want = await live(folder);
   const path = `${folder}/index.sqlite`;
-  const gateway = await SqlCatalog.open(new SqliteStore(path));
+  const gateway = await SqlCatalog.open(await SqliteStore.open(path));
   await assert.rejects(rebuildSqlite(path, { events: [`${folder}/audit.log`] }), { code: "in_use" });
   assert.deepEqual(await everything(gateway), want);
   await gateway.apply(wholeSession({ auditId: "later" }));
@@ -164,7 +164,7 @@ folderTest("takes sessions whose events are missing from their recordings", asyn
   assert.deepEqual(result, { events: events.length, recordings: 2 });
   assert.deepEqual(skipped, ["2026.rec: this is no recording"]);
 
-  const catalog = await SqlCatalog.open(new SqliteStore(path));
+  const catalog = await SqlCatalog.open(await SqliteStore.open(path));
   const known = await catalog.session("known");
   assert.deepEqual([known?.decisions.length, known?.exitCode, known?.recording], [1, 7, undefined]);
 

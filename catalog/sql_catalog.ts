@@ -3,9 +3,8 @@ import { type Filter, type Page, searchable, selectSessions } from "./filter.ts"
 import { mergeSessions } from "./merge.ts";
 import { migrate } from "./migrations.ts";
 import { type AuditEventLike, type Contribution, readEvent } from "./read_event.ts";
-import type { Query, Store } from "./store.ts";
+import type { Query, Statement, Store, Transaction } from "./store.ts";
 import {
-  type Cell,
   type Cells,
   cellsOf,
   ConnectionRow,
@@ -59,9 +58,9 @@ export class SqlCatalog implements Catalog {
   /** Takes in what events say, or what a recording does. @throws {CatalogError} `unavailable` */
   async merge(contributions: readonly Contribution[], progress?: Progress): Promise<void> {
     if (contributions.length === 0 && progress === undefined) return;
-    await this.#store.transaction(async (query) => {
-      await mergeInto(query, contributions);
-      if (progress) await putProgress(query, progress);
+    await this.#store.transaction(async (transaction) => {
+      await mergeInto(transaction, contributions);
+      if (progress) await transaction.write([putProgress(progress)]);
     });
   }
 
@@ -121,26 +120,29 @@ export class SqlCatalog implements Catalog {
 }
 
 /** Takes in what events or recordings say, within a transaction. */
-export async function mergeInto(query: Query, contributions: readonly Contribution[]): Promise<void> {
+export async function mergeInto(
+  transaction: Transaction,
+  contributions: readonly Contribution[],
+): Promise<void> {
   for (let start = 0; start < contributions.length; start += MAX_BATCH) {
-    await mergeBatch(query, contributions.slice(start, start + MAX_BATCH));
+    await mergeBatch(transaction, contributions.slice(start, start + MAX_BATCH));
   }
 }
 
-async function mergeBatch(query: Query, contributions: readonly Contribution[]): Promise<void> {
+async function mergeBatch(
+  { query, write }: Transaction,
+  contributions: readonly Contribution[],
+): Promise<void> {
   const merged = await storedSessions(query, new Set(contributions.map(({ auditId }) => auditId)));
   for (const { auditId, session } of contributions) {
     const before = merged.get(auditId);
     merged.set(auditId, before ? mergeSessions(before, session) : session);
   }
-  // In one order everywhere, so that two writers never wait for each other.
-  for (const auditId of [...merged.keys()].sort()) {
-    const cells = merged.get(auditId);
-    if (cells) await put(query, "sessions", withArgvText(cells), "replace");
-  }
-  for (const { details } of contributions) {
-    for (const { table, cells } of details) await put(query, table.name, cells, "keep");
-  }
+  const details = contributions.flatMap((each) => each.details);
+  await write([
+    ...[...merged.values()].map((cells) => put("sessions", withArgvText(cells), "replace")),
+    ...details.map(({ table, cells }) => put(table.name, cells, "keep")),
+  ]);
 }
 
 async function storedSessions(query: Query, auditIds: ReadonlySet<string>): Promise<Map<string, Cells>> {
@@ -157,28 +159,27 @@ function withArgvText(cells: Cells): Cells {
 }
 
 /** Inserts a row; one with its key that is there already is replaced or kept. */
-async function put(query: Query, table: string, cells: Cells, there: "replace" | "keep"): Promise<void> {
+function put(table: string, cells: Cells, there: "replace" | "keep"): Statement {
   const columns = Object.keys(cells);
   const places = columns.map((_, index) => `$${index + 1}`);
-  const values: Cell[] = Object.values(cells);
   const conflict = there === "keep"
     ? "on conflict do nothing"
     : `on conflict (audit_id) do update set ${
       columns.map((name) => `${name} = excluded.${name}`).join(", ")
     }`;
-  await query(
-    `insert into ${table} (${columns.join(", ")}) values (${places.join(", ")}) ${conflict}`,
-    values,
-  );
+  return {
+    sql: `insert into ${table} (${columns.join(", ")}) values (${places.join(", ")}) ${conflict}`,
+    values: Object.values(cells),
+  };
 }
 
 /** Time passes in one direction: a feed that was told an earlier one has seen old events again. */
-async function putProgress(query: Query, { feed, until }: Progress): Promise<void> {
-  await query(
-    "insert into feeds (name, applied_until) values ($1, $2) on conflict (name) do update " +
+function putProgress({ feed, until }: Progress): Statement {
+  return {
+    sql: "insert into feeds (name, applied_until) values ($1, $2) on conflict (name) do update " +
       "set applied_until = excluded.applied_until where feeds.applied_until < excluded.applied_until",
-    [feed, until],
-  );
+    values: [feed, until],
+  };
 }
 
 function columnsOf(table: Table): string[] {

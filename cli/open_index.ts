@@ -43,7 +43,7 @@ export async function withIndex<T>(
   if (options.type === "file") await requireFile(options.path);
   if (options.type === "sqlite") await requireFile(options.sqlite.path);
   const catalog = options.type === "file"
-    ? await SqlCatalog.open(new SqliteStore(options.path))
+    ? await SqlCatalog.open(await SqliteStore.open(options.path))
     : await openCatalog(options);
   if (!catalog) throw new UsageError("there is no index");
   try {

@@ -25,7 +25,7 @@ function indexTest(
     fn: async () => {
       const folder = await Deno.makeTempDir();
       try {
-        const catalog = await SqlCatalog.open(new SqliteStore(`${folder}/index.sqlite`));
+        const catalog = await SqlCatalog.open(await SqliteStore.open(`${folder}/index.sqlite`));
         const events = scenes.flatMap(([session, scene]) => session(scene));
         await catalog.apply(events);
         await catalog.close();

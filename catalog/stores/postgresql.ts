@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import postgres from "postgres";
 import { CatalogError } from "../catalog_error.ts";
-import type { Query, Store, StoredRow } from "../store.ts";
+import type { Query, Store, StoredRow, Transaction } from "../store.ts";
 import type { Cell } from "../tables.ts";
 
 /** Options of a {@linkcode PostgresqlStore}. */
@@ -68,7 +68,7 @@ export class PostgresqlStore implements Store {
   static async open(options: PostgresqlOptions): Promise<PostgresqlStore> {
     const store = new PostgresqlStore(options);
     try {
-      await store.transaction(async (query) => {
+      await store.transaction(async ({ query }) => {
         // To be allowed to look is less than to be allowed to make one.
         const [there] = await query("select 1 from pg_namespace where nspname = $1", [store.#schema]);
         if (!there) await query(`create schema ${store.#schema}`);
@@ -84,12 +84,16 @@ export class PostgresqlStore implements Store {
     return this.#bounded((db) => ask(db, sql, values));
   }
 
-  transaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     return this.#bounded(async (db) => {
       // A value of the caller's, which `begin` would take for a list of questions where it is one.
       const { value } = await db.begin(async (transaction) => {
-        await ask(transaction, "select pg_advisory_xact_lock($1)", [LOCK]);
-        return { value: await work((sql, values = []) => ask(transaction, sql, values)) };
+        const query: Query = (sql, values = []) => ask(transaction, sql, values);
+        await query("select pg_advisory_xact_lock($1)", [LOCK]);
+        // Sent one behind the other, without waiting for each.
+        const write: Transaction["write"] = async (statements) =>
+          void await Promise.all(statements.map(({ sql, values }) => query(sql, values)));
+        return { value: await work({ query, write }) };
       });
       return value;
     });
@@ -137,11 +141,12 @@ export async function replaceSchema(
   store: PostgresqlStore,
   from: string,
   to: string,
-  last: (query: Query) => Promise<void>,
+  last: (transaction: Transaction) => Promise<void>,
 ): Promise<void> {
-  await store.transaction(async (query) => {
+  await store.transaction(async (transaction) => {
+    const { query } = transaction;
     await query(`set local search_path to ${from}`);
-    await last(query);
+    await last(transaction);
     await query(`drop schema if exists ${to} cascade`);
     await query(`alter schema ${from} rename to ${to}`);
   });

@@ -1,13 +1,13 @@
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
+import { Worker } from "node:worker_threads";
 import { CatalogError } from "../catalog_error.ts";
-import type { Query, Store, StoredRow } from "../store.ts";
+import type { Query, Statement, Store, StoredRow, Transaction } from "../store.ts";
 import type { Cell } from "../tables.ts";
+import type { SqliteAnswer, SqliteRequest } from "./sqlite_worker.ts";
 
-/** How long another process's transaction is waited for, in milliseconds. */
-const BUSY_TIMEOUT_MS = 2_000;
-
-/** Largest SQL that is kept prepared; what is longer was made for one batch. */
-const MAX_PREPARED = 64;
+/** A request without its number. */
+type Question = SqliteRequest extends infer Each ? Each extends { id: number } ? Omit<Each, "id"> : never
+  : never;
 
 /**
  * A file of SQLite, made with mode 0600.
@@ -15,113 +15,96 @@ const MAX_PREPARED = 64;
  * Journal mode WAL with `synchronous=NORMAL`: a killed process loses nothing, a power cut may lose the last transactions and never
  * the file. That is enough here, for what is lost stands in the events, from which the feed catches up.
  *
- * Reads have a connection of their own and see what was committed, also while a transaction is at work.
+ * SQLite waits where it is called. That is a thread of its own, so that a disk that is slow, or a question that reads all of a
+ * large index, holds up no session. Reads have a connection of their own and see what was committed.
  */
 export class SqliteStore implements Store {
   readonly name: string;
   readonly textType = "text";
-  readonly #writer: Connection;
-  readonly #reader: Connection;
+  readonly #worker: Worker;
+  readonly #asked = new Map<number, PromiseWithResolvers<StoredRow[]>>();
+  #asks = 0;
+  #failure: string | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @throws {CatalogError} `unavailable` */
-  constructor(readonly path: string) {
+  private constructor(path: string) {
     this.name = `SQLite ${path}`;
-    this.#writer = attempt(this.name, () => {
-      makePrivate(path);
-      const writer = new Connection(path, false);
-      writer.exec("pragma journal_mode=wal; pragma synchronous=normal");
-      return writer;
-    });
-    this.#reader = attempt(this.name, () => new Connection(path, true));
+    this.#worker = new Worker(new URL("./sqlite_worker.ts", import.meta.url), { workerData: { path } });
+    this.#worker.on("message", (answer: SqliteAnswer) => this.#answered(answer));
+    this.#worker.on(
+      "error",
+      (cause: unknown) => this.#failed(cause instanceof Error ? cause.message : String(cause)),
+    );
+    this.#worker.on("exit", () => this.#failed("closed"));
+  }
+
+  /** @throws {CatalogError} `unavailable` */
+  static async open(path: string): Promise<SqliteStore> {
+    const store = new SqliteStore(path);
+    try {
+      await store.#ask({ action: "open" });
+    } catch (thrown) {
+      await store.close();
+      throw thrown;
+    }
+    return store;
   }
 
   query(sql: string, values: readonly Cell[] = []): Promise<StoredRow[]> {
-    return Promise.resolve().then(() => attempt(this.name, () => this.#reader.all(sql, values)));
+    return this.#ask({ action: "run", connection: "reader", statements: [{ sql, values }] });
   }
 
-  async transaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => this.#transaction(work));
     this.#last = turn.catch(() => {});
     return await turn;
   }
 
-  async #transaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
-    const writer = this.#writer;
-    attempt(this.name, () => writer.exec("begin immediate"));
+  async close(): Promise<void> {
+    await this.#last;
+    await this.#ask({ action: "close" }).catch(() => {});
+    await this.#worker.terminate();
+  }
+
+  async #transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const write = (statements: readonly Statement[]) =>
+      this.#ask({ action: "run", connection: "writer", statements });
+    const query: Query = (sql, values = []) => write([{ sql, values }]);
+    await query("begin immediate");
     try {
-      const result = await work((sql, values = []) =>
-        Promise.resolve().then(() => attempt(this.name, () => writer.all(sql, values)))
-      );
-      attempt(this.name, () => writer.exec("commit"));
+      const result = await work({ query, write: async (statements) => void await write(statements) });
+      await query("commit");
       return result;
     } catch (thrown) {
-      // Some failures, a full disk among them, have rolled back already.
-      if (writer.isInTransaction) attempt(this.name, () => writer.exec("rollback"));
+      await this.#ask({ action: "rollback" });
       throw thrown;
     }
   }
 
-  async close(): Promise<void> {
-    await this.#last;
-    this.#reader.close();
-    this.#writer.close();
-  }
-}
-
-/** One connection and the statements that it keeps prepared. */
-class Connection {
-  readonly #database: DatabaseSync;
-  readonly #prepared = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
-
-  constructor(path: string, readOnly: boolean) {
-    this.#database = new DatabaseSync(path, { readOnly, timeout: BUSY_TIMEOUT_MS });
+  #ask(question: Question): Promise<StoredRow[]> {
+    if (this.#failure !== undefined) return Promise.reject(this.#unavailable(this.#failure));
+    const id = ++this.#asks;
+    const asked = Promise.withResolvers<StoredRow[]>();
+    this.#asked.set(id, asked);
+    this.#worker.postMessage({ id, ...question });
+    return asked.promise;
   }
 
-  get isInTransaction(): boolean {
-    return this.#database.isTransaction;
+  #answered(answer: SqliteAnswer): void {
+    const asked = this.#asked.get(answer.id);
+    this.#asked.delete(answer.id);
+    if (answer.error === undefined) asked?.resolve(answer.rows);
+    else asked?.reject(this.#unavailable(answer.error));
   }
 
-  exec(sql: string): void {
-    this.#database.exec(sql);
+  #failed(message: string): void {
+    this.#failure ??= message;
+    for (const { reject } of this.#asked.values()) reject(this.#unavailable(message));
+    this.#asked.clear();
   }
 
-  all(sql: string, values: readonly Cell[]): StoredRow[] {
-    return this.#prepare(sql).all(...values.map(inputOf));
-  }
-
-  close(): void {
-    this.#prepared.clear();
-    this.#database.close();
-  }
-
-  #prepare(sql: string) {
-    const known = this.#prepared.get(sql);
-    if (known) return known;
-    // `$1` is a name to SQLite, `?1` a place.
-    const statement = this.#database.prepare(sql.replace(/\$(\d+)/g, "?$1"));
-    if (this.#prepared.size >= MAX_PREPARED) this.#prepared.clear();
-    this.#prepared.set(sql, statement);
-    return statement;
-  }
-}
-
-function inputOf(value: Cell): SQLInputValue {
-  return typeof value === "boolean" ? Number(value) : value;
-}
-
-/** SQLite gives the files beside it, `-wal` and `-shm`, the same mode. */
-function makePrivate(path: string): void {
-  Deno.openSync(path, { create: true, write: true, mode: 0o600 }).close();
-  Deno.chmodSync(path, 0o600);
-}
-
-function attempt<T>(name: string, work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new CatalogError("unavailable", `${name}: ${message}`, { cause });
+  #unavailable(message: string): CatalogError {
+    return new CatalogError("unavailable", `${this.name}: ${message}`);
   }
 }
 

@@ -43,7 +43,7 @@ function serverTest(name: string, body: () => Promise<void>): void {
 
 serverTest("the same events make the same rows in SQLite and in PostgreSQL", async () => {
   const folder = await Deno.makeTempDir();
-  const sqlite = await SqlCatalog.open(new SqliteStore(join(folder, "index.sqlite")));
+  const sqlite = await SqlCatalog.open(await SqliteStore.open(join(folder, "index.sqlite")));
   const { catalog: postgresql } = await openSchema();
   // Names that a locale sorts otherwise than their bytes do.
   const ids = ["a", "B", "ä", "Z", "_", "10", "9"];
