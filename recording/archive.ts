@@ -120,6 +120,11 @@ export class RecordingArchive {
     await this.#chain.add({ event: "broke", recording, auditId, reason });
   }
 
+  /** Says in the chain that a recording, or a chain, is deleted on purpose: before it is. @throws what the store throws */
+  async tombstone(recording: string, reason: string): Promise<void> {
+    await this.#chain.add({ event: "deleted", recording, reason });
+  }
+
   /** Ends the chain. */
   async close(): Promise<void> {
     clearInterval(this.#heartbeat);

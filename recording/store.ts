@@ -37,7 +37,7 @@ export interface ByteRange {
   end?: number;
 }
 
-/** Where recordings lie: a folder, or storage that speaks S3. Paths are relative and end in `.rec` or `.chain`. */
+/** Where recordings lie: a folder, or storage that speaks S3. Paths are relative and end as {@linkcode isStored} has it. */
 export interface RecordingStore {
   /**
    * Begins a recording. No other may be there under this path.
@@ -63,9 +63,17 @@ export const RECORDING_SUFFIX = ".rec";
 /** What the path of a day's chain ends in, which lies beside the recordings that it names. */
 export const CHAIN_SUFFIX = ".chain";
 
+/** What the path of a legal hold ends in: `<recording>.hold`, beside the recording, which is not deleted while it is there. */
+export const HOLD_SUFFIX = ".hold";
+
+/** What the path ends in of a hold's release, which is kept for as long as the recording is. */
+export const RELEASE_SUFFIX = ".released";
+
+const SUFFIXES = [RECORDING_SUFFIX, CHAIN_SUFFIX, HOLD_SUFFIX, RELEASE_SUFFIX];
+
 /** Whether a path ends as those do that a store holds. */
 export function isStored(path: string): boolean {
-  return path.endsWith(RECORDING_SUFFIX) || path.endsWith(CHAIN_SUFFIX);
+  return SUFFIXES.some((suffix) => path.endsWith(suffix));
 }
 
 /** Longest path of a recording, in UTF-16 units: S3 takes 1,024 bytes for a key, with prefix and segment. */

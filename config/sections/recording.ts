@@ -1,6 +1,35 @@
 import { z } from "zod";
 import { expected, file, list, oneOf, section, text, wholeNumber } from "../values.ts";
 
+const retention = section({
+  maxAgeDays: wholeNumber({
+    from: 0,
+    to: 36500,
+    fallback: 0,
+    description:
+      "How many days a recording is kept after its session ended; 0: for ever. A chain of recordings is kept for as long, " +
+      "and until the last recording is gone that it names.",
+  }),
+  maxBytes: wholeNumber({
+    from: 0,
+    to: Number.MAX_SAFE_INTEGER,
+    fallback: 0,
+    description:
+      "How many bytes all recordings may come to; 0: as many as there are. Of more, the oldest are deleted. Chains are not " +
+      "counted.",
+  }),
+  sweepSeconds: wholeNumber({
+    from: 1,
+    to: 86400,
+    fallback: 3600,
+    description: "How often is looked for recordings that are not to be kept.",
+  }),
+}).prefault({}).meta({
+  description:
+    "How long recordings are kept: for ever, unless it is said otherwise. Each deletion is an event before it is done. What " +
+    "is on legal hold (`postern hold`) stays, and so does the recording of a session that lives.",
+});
+
 const folder = section({
   type: z.literal("folder").meta({ description: "Recordings are files in a folder." }),
   path: file().default("/var/lib/postern/recordings").meta({
@@ -73,6 +102,7 @@ export const recording = section({
     error: ({ code }) =>
       code === "invalid_union" ? 'expected "folder"' : expected("a sink: a section with a type").error(),
   }).prefault({ type: "folder" }).meta({ description: "Where recordings are kept." }),
+  retention,
 }).prefault({}).meta({
   description: "What is kept of the bytes that pass: every session, unless it is said otherwise.",
 });
