@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import { type Sink, writeAll } from "../sink.ts";
+import { hasName, statOrNothing, syncFolder } from "./disk.ts";
 
 /** Options of a {@linkcode FileSink}. */
 export interface FileSinkOptions {
@@ -95,7 +96,7 @@ async function openForAppend({ path, fsync }: FileSinkOptions): Promise<Deno.FsF
     if (!isFile) return file;
     if (size > 0 && await lastByte(file) !== NEWLINE[0]) await writeAll(file, NEWLINE);
     // The name of a new file is durable only when its folder is.
-    if (fsync) await syncFolder(path);
+    if (fsync) await syncFolder(dirname(path));
     return file;
   } catch (error) {
     file.close();
@@ -110,17 +111,6 @@ async function lastByte(file: Deno.FsFile): Promise<number | undefined> {
   return byte[0];
 }
 
-async function syncFolder(path: string): Promise<void> {
-  using folder = await Deno.open(dirname(path));
-  await folder.sync();
-}
-
-async function hasName(file: Deno.FsFile, path: string): Promise<boolean> {
-  const named = await statOrNothing(path);
-  const opened = await file.stat();
-  return named !== undefined && named.ino === opened.ino && named.dev === opened.dev;
-}
-
 /** Renames from the highest number down to the file itself; the one past `maxFiles` is replaced. */
 async function rotate({ path, maxFiles }: FileSinkOptions): Promise<void> {
   let free = 1;
@@ -129,13 +119,4 @@ async function rotate({ path, maxFiles }: FileSinkOptions): Promise<void> {
     await Deno.rename(`${path}.${number - 1}`, `${path}.${number}`);
   }
   await Deno.rename(path, `${path}.1`);
-}
-
-async function statOrNothing(path: string): Promise<Deno.FileInfo | undefined> {
-  try {
-    return await Deno.stat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }

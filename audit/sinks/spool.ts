@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { writeAll } from "../sink.ts";
+import { hasName, syncFolder } from "./disk.ts";
 
 /** Options of a {@linkcode Spool}. */
 export interface SpoolOptions {
@@ -145,12 +146,17 @@ export class Spool implements Disposable {
     }
   }
 
-  /** The batch was sent: moves the cursor past it, and gives back the room of what is sent wholly. */
+  /**
+   * The batch was sent: moves the cursor past it, and gives back the room of what is sent wholly.
+   *
+   * @throws where the disk cannot have the cursor; this process goes on after the batch all the same
+   */
   advance(batch: SpooledBatch): Promise<void> {
     return this.#inTurn(async () => {
       this.#cursor = { segment: batch.segment, offset: batch.end };
-      await this.#writeCursor();
+      // First the room: on a full disk the cursor needs some. Where a segment is gone, the next one's begin is next.
       await this.#deleteSent();
+      await this.#writeCursor();
     });
   }
 
@@ -201,6 +207,9 @@ export class Spool implements Disposable {
   /** The file being written, with room for `bytes`; a new one where there is none. */
   async #writable(bytes: number): Promise<{ file: Deno.FsFile; segment: Segment }> {
     const last = this.#segments.at(-1);
+    if (this.#file && last && !await hasName(this.#file, this.#path(last.number))) {
+      throw new Error(`${this.#path(last.number)} is gone: somebody else took it away`);
+    }
     if (this.#file && last && (last.bytes === 0 || last.bytes + bytes <= this.#segmentBytes)) {
       return { file: this.#file, segment: last };
     }
@@ -320,11 +329,6 @@ async function wholeLines(path: string): Promise<number> {
     end = start;
   }
   return 0;
-}
-
-async function syncFolder(path: string): Promise<void> {
-  using folder = await Deno.open(path);
-  await folder.sync();
 }
 
 function ignoreMissing(error: unknown): undefined {

@@ -134,6 +134,65 @@ spoolTest("Spool says so when somebody else took its lines away", async (folder)
   await assert.rejects(spool.peek(1, 100), /somebody else changed it/);
 });
 
+for (const how of ["moved", "deleted"]) {
+  spoolTest(`Spool writes no line into nowhere when its folder was ${how}`, async (folder) => {
+    const directory = `${folder}/spool`;
+    using spool = await open(directory);
+    await spool.append(lines("a"));
+    if (how === "moved") await Deno.rename(directory, `${folder}/away`);
+    else await Deno.remove(directory, { recursive: true });
+    await assert.rejects(spool.append(lines("b")), /is gone: somebody else took it away/);
+    await assert.rejects(spool.append(lines("b")), Deno.errors.NotFound);
+    if (how === "deleted") return;
+    await Deno.rename(`${folder}/away`, directory);
+    await spool.append(lines("c"));
+    assert.deepEqual((await drain(spool)).flat(), ["a", "c"]);
+  });
+}
+
+/** A real file system of 64 KiB, where this machine lets us have one. */
+async function tryMount(folder: string): Promise<boolean> {
+  const mount = new Deno.Command("mount", {
+    args: ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
+    stderr: "null",
+  });
+  return (await mount.output()).success;
+}
+
+Deno.test({
+  name: "Spool that fills the disk works itself free: all that was acknowledged is sent, and more is taken",
+  ignore: Deno.uid() !== 0,
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: () =>
+    inFolder(async (folder) => {
+      const disk = `${folder}/disk`;
+      await Deno.mkdir(disk);
+      if (!await tryMount(disk)) return; // root in a container that may not mount
+      try {
+        using spool = await open(disk);
+        const acknowledged: string[] = [];
+        for (let number = 0, failed = 0; failed < 3; number++) {
+          const line = `${number} ${"x".repeat(3000)}`;
+          await spool.append(lines(line)).then(() => acknowledged.push(line), () => failed++);
+        }
+        assert.ok(acknowledged.length > 5);
+        const sent: string[] = [];
+        for (;;) {
+          const batch = await spool.peek(1, 1 << 20);
+          if (batch === undefined) break;
+          sent.push(...batch.lines);
+          await spool.advance(batch).catch((error) => assert.match(String(error), /No space left/));
+        }
+        assert.deepEqual(sent, acknowledged);
+        await spool.append(lines("room"));
+        assert.deepEqual((await drain(spool)).flat(), ["room"]);
+      } finally {
+        await new Deno.Command("umount", { args: [disk] }).output();
+      }
+    }),
+});
+
 for (
   const cursor of ["", "{", "null", '{"segment":0,"offset":0}', '{"segment":2,"offset":1e9}', "\0\0\0\0"]
 ) {
