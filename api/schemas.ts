@@ -24,7 +24,8 @@ export const StatusDocument = z.object({
   code: z.int().meta({ description: "The HTTP status." }),
 }).openapi("Status");
 
-const Session = SessionRow.openapi("Session");
+// Made anew: what was made before the library was loaded has not its methods.
+const Session = z.object(SessionRow.shape).openapi("Session");
 
 /** A page of sessions. */
 export const SessionList = z.object({
@@ -45,7 +46,7 @@ export const SessionDocument = z.object({
   here: z.boolean().meta({
     description: "It runs in the replica that answers, where it can be watched and ended.",
   }),
-  session: SessionDetail.openapi("SessionDetail"),
+  session: z.object(SessionDetail.shape).openapi("SessionDetail"),
 }).openapi("SessionDocument");
 
 /** What happened in a session, as the index keeps it. */

@@ -11,9 +11,11 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   authz: ["kube"],
   audit: ["kube"],
   recording: [],
+  catalog: ["recording"],
   routes: ["authz", "session", "audit", "recording", "kube", "protocol"],
+  api: ["authz", "audit", "catalog", "recording", "kube"],
   server: ["routes", "authz", "session", "audit", "kube", "protocol"],
-  cli: ["audit", "recording", "kube", "config"],
+  cli: ["audit", "catalog", "recording", "kube", "config"],
   log: [],
 };
 
