@@ -30,7 +30,7 @@ export const exportCommand: Command = {
   text           stdout and stderr as plain text: colours and cursor movements left out, other control characters
                  made visible
   json           everything, one JSON object for each event, bytes in base64
-  raw            the bytes of one stream, exactly; compared with the SHA-256 on record
+  raw            the bytes of one stream, exactly; compared with the number on record
 
 Options:
   -f, --format FORMAT   as above
