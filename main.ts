@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { createApi } from "./api/api.ts";
 import { refusalEvent } from "./audit/event.ts";
+import type { CommandMask } from "./audit/argv_mask.ts";
 import type { Journal } from "./audit/journal.ts";
+import { openCommandMask } from "./audit/open_command_mask.ts";
 import { openJournal } from "./audit/open_journal.ts";
 import { Authenticator } from "./authz/authenticate.ts";
 import { Authorizer } from "./authz/authorize.ts";
@@ -48,6 +50,7 @@ interface Parts {
   log: Logger;
   connection: Connection;
   client: KubeClient;
+  commandMask: CommandMask;
   journal: Journal;
   recordings: Recordings;
 }
@@ -99,7 +102,8 @@ async function serve(
     () => Deno.hostname(),
     (message, cause, auditId) => log.error(message, { auditId, cause }),
   );
-  const gate = openGate({ configuration, log, connection, client, journal, recordings });
+  const commandMask = await openCommandMask(configuration.audit.argv);
+  const gate = openGate({ configuration, log, connection, client, commandMask, journal, recordings });
   const handler = createApp(gate);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
@@ -147,7 +151,7 @@ function settleFromTimeToTime(recordings: Recordings, journal: Journal, log: Log
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
 function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
-  const { configuration, log, client, journal, recordings } = parts;
+  const { configuration, log, client, commandMask, journal, recordings } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
@@ -197,6 +201,7 @@ function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     readPod: (namespace, name, signal) => readPod(client, namespace, name, signal),
     forward: (request) => client.forward(request),
     proxies: policy.proxies,
+    commandMask,
     journal,
     record: (facts, obligations) =>
       recordings.record(facts, obligations.some(({ type }) => type === "record")),

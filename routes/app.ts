@@ -60,6 +60,7 @@ export function createApp(gate: Gate & DebugGate & ProxyGate & ApiGate): Handler
   ) => {
     const { context, target } = c.env;
     const journey = new Journey(c.req.raw.method, context, target, about?.(target));
+    journey.learn({ commandMask: gate.commandMask });
     fallbacks.recall(journey);
     try {
       return await step(journey, c.req.raw);

@@ -76,6 +76,7 @@ class CommandSession {
         ...{ subresource: kind, namespace, pod, uid, container: container!.name, command },
         ...{ stdin, stdout, stderr, tty: request.tty },
       },
+      tty,
       protocol: client.transport === "spdy" ? client.protocol : UPSTREAM_PROTOCOL,
       clientProtocol: nameOf(client),
     });

@@ -62,7 +62,7 @@ export async function beginRecording(
 
 /** What a recording says of its session: what the decision's event says, in the same words and with the same things masked. */
 function recordingFacts(
-  { target, upstream, clientProtocol, permission: { event } }: SessionPlan,
+  { target, upstream, tty, clientProtocol, permission: { event } }: SessionPlan,
 ): RecordingFacts {
   const {
     auditID: auditId,
@@ -88,7 +88,7 @@ function recordingFacts(
     ...(target.container && { container: target.container.name }),
     ...(target.container?.spec.image && { image: target.container.spec.image }),
     ...(argv !== undefined && { argv: JSON.parse(argv) }),
-    tty: upstream.tty,
+    tty,
     protocol: clientProtocol,
   };
 }
@@ -99,24 +99,15 @@ const RECORDING_LOST: SessionEnd = {
   message: "the session's recording cannot be written, so the session ends",
 };
 
-/** Shows what passes to a first tap, then to the recording; what the recording cannot take ends the session. */
+/** A recording as a tap: what it cannot take ends the session, with a sentence. */
 export class RecordingTap implements Tap {
-  readonly #first: Tap;
   readonly #recording: Pick<SessionRecording, "push">;
 
-  constructor(first: Tap, recording: Pick<SessionRecording, "push">) {
-    this.#first = first;
+  constructor(recording: Pick<SessionRecording, "push">) {
     this.#recording = recording;
   }
 
   push(event: StreamEvent): void | Promise<void> {
-    const seen = this.#first.push(event);
-    // The bytes are valid until this returns: the recording copies them now, whatever the first still waits for.
-    const kept = this.#record(event);
-    return seen && kept ? both(seen, kept) : seen ?? kept;
-  }
-
-  #record(event: StreamEvent): void | Promise<void> {
     try {
       return this.#recording.push(event)?.catch(lost);
     } catch (cause) {
@@ -125,8 +116,26 @@ export class RecordingTap implements Tap {
   }
 }
 
-async function both(one: Promise<void>, other: Promise<void>): Promise<void> {
-  await Promise.all([one, other]);
+/** Shows each event to several taps, in their order, at once: its bytes are valid until this returns. */
+export class TapChain implements Tap {
+  readonly #taps: readonly Tap[];
+
+  constructor(taps: readonly Tap[]) {
+    this.#taps = taps;
+  }
+
+  push(event: StreamEvent): void | Promise<void> {
+    let waits: Promise<void>[] | undefined;
+    for (const tap of this.#taps) {
+      const wait = tap.push(event);
+      if (wait) (waits ??= []).push(wait);
+    }
+    return waits && (waits.length === 1 ? waits[0] : all(waits));
+  }
+}
+
+async function all(waits: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(waits);
 }
 
 function lost(cause: unknown): never {

@@ -1,3 +1,4 @@
+import type { CommandMask } from "../audit/argv_mask.ts";
 import type { AuditTarget } from "../audit/event.ts";
 import type { Journal } from "../audit/journal.ts";
 import type { Decision, Obligation } from "../authz/policy/decision.ts";
@@ -59,7 +60,9 @@ export interface Gate {
   authorizeNodeProxy(user: User, node: string, signal: AbortSignal): Promise<void>;
   /** What the policy says of this user and this target. Never throws: an error is a denial. */
   decide(user: User, target: Target, signal: AbortSignal): Promise<Decision>;
-  /** Where the session is recorded. */
+  /** What commands are written down as. */
+  commandMask: CommandMask;
+  /** Where the session's events are written down. */
   journal: Journal;
   /**
    * Begins the recording of a session, where the configuration or an obligation asks for one. It is begun when this resolves;

@@ -2,11 +2,12 @@ import { type AuditEvent, endEvent, startEvent, withoutSecrets } from "../audit/
 import type { Target } from "../kube/target.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
+import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
 import type { SessionEnd, Tap } from "../session/stream_event.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { Permission } from "./admission.ts";
-import { beginRecording, RecordingTap, recordSafely, recordStrictly } from "./evidence.ts";
+import { beginRecording, RecordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 import type { LiveEntry, SessionFacts } from "./session_registry.ts";
@@ -17,6 +18,8 @@ export interface SessionPlan {
   caller: Caller;
   permission: Permission;
   upstream: UpstreamRequest;
+  /** Whether it is a terminal: an attach has what its container has, whatever was asked. */
+  tty: boolean;
   /** Stream protocol towards the upstream. */
   protocol: string;
   /** What the client speaks, for the events. */
@@ -40,10 +43,13 @@ export class LiveSession {
   readonly #startedAtMs = performance.now();
   readonly #leave: () => void;
   #recording: SessionRecording | undefined;
+  readonly #manifest: ManifestTap | undefined;
   #entry: LiveEntry | undefined;
 
   constructor(readonly journey: Journey, readonly gate: Gate, readonly plan: SessionPlan) {
     this.#leave = gate.slots.take();
+    const { upstream: { subresource, command: argv }, tty } = plan;
+    if (subresource !== "portforward") this.#manifest = new ManifestTap({ argv, tty });
   }
 
   /**
@@ -57,6 +63,7 @@ export class LiveSession {
       return await this.#open();
     } catch (thrown) {
       this.#leave();
+      await this.#manifest?.end();
       const message = "the session did not open";
       const result = await this.#recording?.end({ reason: "upstream_refused", by: "upstream", message });
       if (result !== undefined) await this.#settle(result);
@@ -64,9 +71,16 @@ export class LiveSession {
     }
   }
 
-  /** Shows every event to `first`, then writes it to the recording, where there is one; those who watch see it last. */
+  /**
+   * Shows every event to `first`, to who lists the files in it, and to the recording, where there is one; those who watch see it
+   * last.
+   */
   tap(first: Tap): Tap {
-    const tap = this.#recording === undefined ? first : new RecordingTap(first, this.#recording);
+    const tap = new TapChain([
+      first,
+      ...(this.#manifest ? [this.#manifest] : []),
+      ...(this.#recording ? [new RecordingTap(this.#recording)] : []),
+    ]);
     return this.#entry?.tap(tap) ?? tap;
   }
 
@@ -129,6 +143,7 @@ export class LiveSession {
     const { gate, journey, plan } = this;
     const account = await session().catch((thrown) => {
       this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
+      this.#manifest?.end();
       throw thrown;
     }).finally(this.#leave);
     const { end, streams, events } = account;
@@ -140,9 +155,11 @@ export class LiveSession {
       ...(exitCode !== undefined && { exitCode }),
     });
     const recording = recorded && recordingOf(recorded);
+    const manifests = await this.#manifest?.end() ?? [];
     const last = endEvent(journey.facts, auditTarget(plan.target), {
       ...{ ...end, streams, durationMs },
       ...(recording && { recording }),
+      ...(manifests.length > 0 && { manifests }),
     });
     await recordSafely(gate, journey.auditId, ...events, last);
     // In the event's words, from which secrets are gone.

@@ -42,6 +42,7 @@ export async function portForward(journey: Journey, gate: Gate, address: Session
       ...{ subresource: "portforward", namespace, pod, uid, container: undefined, command: [] },
       ...{ stdin: false, stdout: false, stderr: false, tty: false },
     },
+    tty: false,
     protocol: STREAM_PROTOCOL,
     clientProtocol,
   });

@@ -47,6 +47,7 @@ async function runToEnd(
       ...{ subresource: "exec", namespace, pod, uid, container: container!.name, command },
       ...{ stdin, stdout, stderr, tty },
     },
+    tty,
     protocol: UPSTREAM_PROTOCOL,
     clientProtocol: "HTTP/1.1 run",
   });
