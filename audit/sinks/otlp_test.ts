@@ -55,7 +55,7 @@ function otlpTest(
         start: (more = {}) => {
           const options: OtlpSinkOptions = {
             url: `http://127.0.0.1:${receiver.port}/v1/logs`,
-            timeoutSeconds: 5,
+            timeoutSeconds: 30,
             required: false,
             batch: { maxEvents: 100 },
             retry: { initialBackoffSeconds: 0.005, maxBackoffSeconds: 0.02 },

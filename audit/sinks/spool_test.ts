@@ -72,7 +72,7 @@ spoolTest(
   "Spool deletes what was sent, so that a long life takes no more room than what waits",
   async (folder) => {
     using spool = await open(folder, { maxBytes: 4096 });
-    for (let number = 0; number < 200; number++) {
+    for (let number = 0; number < 60; number++) {
       await spool.append(lines(`${number} ${"x".repeat(100)}`));
       await drain(spool);
     }
@@ -243,7 +243,7 @@ Deno.test(
           });
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   },
 );
@@ -307,14 +307,14 @@ Deno.test(
           assert.ok(received.length - firsts.length <= deaths, "only what a death left is sent twice");
         });
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   },
 );
 
 spoolTest("Spool: writer and sender at once lose and double nothing", async (folder) => {
   using spool = await open(folder, { maxBytes: 65536 });
-  const want = Array.from({ length: 300 }, (_, number) => `${number} ${"x".repeat(number)}`);
+  const want = Array.from({ length: 100 }, (_, number) => `${number} ${"x".repeat(number * 3)}`);
   const received: string[] = [];
   const sending = (async () => {
     while (received.length < want.length) {

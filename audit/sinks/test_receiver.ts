@@ -47,7 +47,7 @@ export class TestReceiver implements AsyncDisposable {
 }
 
 /** Waits until it is so; the test's own deadline ends it otherwise. */
-export async function until(condition: () => boolean, ms = 10_000): Promise<void> {
+export async function until(condition: () => boolean, ms = 30_000): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${condition}`);

@@ -5,7 +5,7 @@ import { WebhookSink } from "./webhook.ts";
 const [url = "", directory = "", first = "0"] = Deno.args;
 const sink = new WebhookSink({
   url,
-  timeoutSeconds: 5,
+  timeoutSeconds: 30,
   batch: { maxEvents: 10, maxBytes: 4096, maxWaitSeconds: 0 },
   retry: { initialBackoffSeconds: 0.005, maxBackoffSeconds: 0.02 },
   spool: { directory, maxBytes: 1 << 20 },

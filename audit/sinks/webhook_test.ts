@@ -26,7 +26,7 @@ function webhookTest(name: string, body: (scene: Scene) => Promise<void>): void 
       const failures: string[] = [];
       const options = (more: Partial<WebhookSinkOptions> = {}): WebhookSinkOptions => ({
         url: `http://127.0.0.1:${receiver.port}/audit?token=in-query`,
-        timeoutSeconds: 5,
+        timeoutSeconds: 30,
         batch: { maxEvents: 100, maxBytes: 1 << 20, maxWaitSeconds: 0 },
         retry: { initialBackoffSeconds: 0.005, maxBackoffSeconds: 0.02 },
         spool: { directory: `${folder}/spool`, maxBytes: 1 << 20 },
