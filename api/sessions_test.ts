@@ -41,23 +41,23 @@ const filters = [
   { query: "text=rm%20-rf&user=alice", want: [6] },
   { query: "from=2026-11-21T12:05:00Z&to=2026-11-21T12:06:00Z", want: [5] },
 ];
-for (const { query, want } of filters) {
-  apiTest(`sessions are filtered by ${query}`, async (scene) => {
-    await scene.catalog!.apply([
-      ...wholeSession({ auditId: idOf(1), minute: 1, user: "bob" }),
-      ...wholeSession({ auditId: idOf(2), minute: 2, namespace: "prod" }),
-      ...openSession({ auditId: idOf(3), minute: 3, pod: "db-0" }),
-      ...portForward({ auditId: idOf(4), minute: 4 }),
-      ...deniedSession({ auditId: idOf(5), minute: 5 }),
-      ...wholeSession({ auditId: idOf(6), minute: 6, argv: ["rm", "-rf", "/"] }),
-    ]);
+apiTest("sessions are filtered by what is asked for, all of it", async (scene) => {
+  await scene.catalog!.apply([
+    ...wholeSession({ auditId: idOf(1), minute: 1, user: "bob" }),
+    ...wholeSession({ auditId: idOf(2), minute: 2, namespace: "prod" }),
+    ...openSession({ auditId: idOf(3), minute: 3, pod: "db-0" }),
+    ...portForward({ auditId: idOf(4), minute: 4 }),
+    ...deniedSession({ auditId: idOf(5), minute: 5 }),
+    ...wholeSession({ auditId: idOf(6), minute: 6, argv: ["rm", "-rf", "/"] }),
+  ]);
+  for (const { query, want } of filters) {
     const { items } = await (await scene.ask(`${LIST}?${query}`)).json();
-    assert.deepEqual(items.map((item: { auditId: string }) => item.auditId), want.map(idOf));
-  }, INDEXED);
-}
+    assert.deepEqual(items.map((item: { auditId: string }) => item.auditId), want.map(idOf), query);
+  }
+}, INDEXED);
 
 const wrong = [
-  { query: "namespaces=prod", message: 'unknown parameter "namespaces"' },
+  { query: "namespaces=prod", message: /^unknown parameter "namespaces"$/ },
   { query: "live=maybe", message: /parameter "live"/ },
   { query: "limit=1e3", message: /parameter "limit"/ },
   { query: "limit=0", message: /1 to 1000/ },
@@ -67,14 +67,13 @@ const wrong = [
   { query: "namespace=default&namespace=prod", message: /parameter "namespace"/ },
   { query: "namespace=", message: /parameter "namespace"/ },
 ];
-for (const { query, message } of wrong) {
-  apiTest(`?${query} is refused: it would show something else than was asked for`, async (scene) => {
+apiTest("a wrong parameter is refused: what was not asked for would be shown", async (scene) => {
+  for (const { query, message } of wrong) {
     const status = await scene.refused(`${LIST}?${query}`);
-    assert.equal(status.code, 400);
-    if (typeof message === "string") assert.equal(status.message, message);
-    else assert.match(status.message ?? "", message);
-  }, INDEXED);
-}
+    assert.equal(status.code, 400, query);
+    assert.match(status.message ?? "", message, query);
+  }
+}, INDEXED);
 
 apiTest(
   "attack: a list without a namespace is of all of them, and so is the grant that it needs",

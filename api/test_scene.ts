@@ -1,6 +1,7 @@
 /** The API behind the gateway's own router, with an API server, an index, a store and sessions that a test makes up. */
 
 import assert from "node:assert/strict";
+import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv_mask.ts";
 import type { AuditEvent } from "../audit/event.ts";
 import type { ResourceAttributes } from "../authz/authorize.ts";
 import { unauthorized } from "../authz/credential.ts";
@@ -139,6 +140,7 @@ export class Scene {
       limits: { setupTimeoutMs: 0, idleTimeoutMs: 0, pingMs: 0, silenceMs: 0, lingerMs: 0 },
       forwarding: { checkPort: () => undefined, maxConnections: 1 },
       proxies: { nodes: "deny", pods: "deny", services: "deny" },
+      commandMask: KEEP_SECRETS_IN_CLEAR,
       slots: new SessionSlots(1),
       sessions: this.sessions,
     });
