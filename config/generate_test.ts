@@ -38,7 +38,9 @@ Deno.test("a number's name carries its unit", () => {
   const without: string[] = [];
   JSON.stringify(jsonSchema(), function (key, value) {
     // An item of a list has no name of its own.
-    if (value?.type === "integer" && !/(Days|Seconds|Milliseconds|Bytes)$|^[0-9]+$/.test(key)) without.push(key);
+    if (value?.type === "integer" && !/(Days|Seconds|Milliseconds|Bytes)$|^[0-9]+$/.test(key)) {
+      without.push(key);
+    }
     return value;
   });
   // These are counts, and a port.
