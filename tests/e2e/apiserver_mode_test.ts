@@ -2,12 +2,25 @@
 
 import assert from "node:assert/strict";
 import type { AuditEvent } from "../../audit/event.ts";
+import { ask, Forward, greeting } from "./support/forward.ts";
 import { Gateway, sharedGateway } from "./support/gateway.ts";
-import { CLIENTS, kubectl, type KubectlRun } from "./support/kubectl.ts";
+import { CLIENTS, Kubectl, kubectl, type KubectlRun } from "./support/kubectl.ts";
+import { createPod, deletePod } from "./support/pods.ts";
 import { asAdmin } from "./support/service_account.ts";
 import { eventually } from "./support/wait.ts";
 
+/** Answers each line of its stdin. */
+const READER = "e2e-apiserver-reader";
+/** The ports of the cluster's pod `ports`: one gives back what comes, one says its number. */
+const [ECHO, GREET] = [7000, 7003];
+
 const asUser = sharedGateway({ upstream: { mode: "apiserver" } });
+
+Deno.test.beforeAll(async () => {
+  const command = ["sh", "-c", 'while read -r line; do echo "got $line"; done'];
+  await createPod(asUser().cluster, READER, { containers: { reader: { command, stdin: true } } });
+});
+Deno.test.afterAll(() => deletePod(asUser().cluster, READER));
 
 for (const client of CLIENTS) {
   live(`a command has the output and the exit code that it has directly, by ${client}`, async () => {
@@ -85,19 +98,43 @@ live("whoever is impersonated is so at the API server too", async () => {
   assert.deepEqual([user.username, impersonatedUser.username], ["root", "alice"]);
 });
 
-live("attach and port-forward go the same way", async () => {
-  const { cluster } = asUser();
-  const attached = await outcome(asUser(), {
-    user: "alice",
-    args: ["attach", "-i", "tty", "--request-timeout=5s"],
-    stdin: new TextEncoder().encode("exit\n"),
-  });
-  const direct = await outcome(cluster.paths, {
-    user: "root",
-    args: ["attach", "-i", "tty", "--request-timeout=5s"],
-    stdin: new TextEncoder().encode("exit\n"),
-  });
-  assert.equal(attached.code, direct.code);
+/** Each gateway, by the transport on which it opens sessions at the API server, and who may open them so. */
+const BY_TRANSPORT = [
+  { transport: "SPDY", gateway: asUser, user: "alice" },
+  // Who asks by GET needs `get` there, which alice has not.
+  { transport: "WebSocket", gateway: overWebSocket, user: "root" },
+] as const;
+
+for (const { transport, gateway, user } of BY_TRANSPORT) {
+  for (const client of CLIENTS) {
+    live(`attach goes the same way over ${transport}, by ${client}`, async () => {
+      const { cluster } = gateway();
+      const args = ["attach", "-i", READER];
+      const session = Kubectl.start({ cluster, endpoint: gateway(), client, user, args, stdin: "open" });
+      const word = crypto.randomUUID();
+      await session.write(`${word}\n`);
+      await session.shows(`got ${word}`);
+      session.kill();
+      await session.outcome;
+      await wentToApiServer(gateway(), "attach", transport);
+    });
+
+    live(`port-forward goes the same way over ${transport}, by ${client}`, async () => {
+      const forward = await Forward.start(gateway(), { client, user }, "ports", `:${GREET}`, `:${ECHO}`);
+      const [[greet], [echo] = [0]] = forward.pairs;
+      assert.equal(await greeting(greet), `${GREET}\n`);
+      const answers = await Promise.all(["one", "two", "three"].map((word) => ask(echo, word)));
+      assert.deepEqual(answers, ["one", "two", "three"]);
+      await forward.stop();
+      await wentToApiServer(gateway(), "portforward", transport);
+    });
+  }
+}
+
+live("who may not forward ports is told so by the gateway", async () => {
+  const refused = await outcome(asUser(), { user: "bob", args: ["port-forward", "ports", `:${GREET}`] });
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /User "bob" cannot create resource "pods\/portforward"/);
 });
 
 live(
@@ -141,6 +178,18 @@ async function outcome(endpoint: { kubeconfig: string }, run: Run) {
   const { code, stdout, stderr } = await kubectl({ ...run, cluster: asUser().cluster, endpoint });
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** The last session of a kind was opened at the API server, on this transport. */
+async function wentToApiServer(gateway: Gateway, subresource: string, transport: string): Promise<void> {
+  const starts = (await gateway.events()).filter(({ objectRef, annotations }) =>
+    objectRef?.subresource === subresource && annotations["postern.dev/event"] === "start"
+  );
+  const start = starts.at(-1);
+  assert.ok(start !== undefined, `no ${subresource} was opened`);
+  const { "postern.dev/upstream": upstream, "postern.dev/upstream-protocol": protocol } = start.annotations;
+  assert.equal(upstream, new URL(gateway.cluster.apiServerUrl).host);
+  assert.match(protocol ?? "", new RegExp(`^${transport}`));
 }
 
 function isStartOf({ annotations }: AuditEvent, word: string): boolean {

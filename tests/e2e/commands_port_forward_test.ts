@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { Digest, pattern } from "./support/digest.ts";
+import { ask, Forward, freePort, greeting } from "./support/forward.ts";
 import { sharedGateway } from "./support/gateway.ts";
-import { ALL_CLIENTS, Kubectl, type KubectlRun } from "./support/kubectl.ts";
+import { ALL_CLIENTS, Kubectl } from "./support/kubectl.ts";
 import { createPod, deletePod } from "./support/pods.ts";
-import { both, normalised } from "./support/side_by_side.ts";
-import { eventually, within } from "./support/wait.ts";
+import { both } from "./support/side_by_side.ts";
+import { within } from "./support/wait.ts";
 
 const gateway = sharedGateway();
 
@@ -21,7 +22,7 @@ for (const client of ALL_CLIENTS) {
     for (const form of [(local: number) => `${local}:${GREET}`, () => `:${GREET}`, () => `0:${GREET}`]) {
       const [direct, through] = await both(gateway(), async (endpoint) => {
         const asked = freePort();
-        const forward = await Forward.start({ endpoint, client }, "ports", form(asked));
+        const forward = await Forward.start(gateway(), { endpoint, client }, "ports", form(asked));
         const [[local]] = forward.pairs;
         if (form(asked).startsWith(`${asked}`)) assert.equal(local, asked);
         return [await greeting(local), await forward.stop(["<local>", local])];
@@ -34,7 +35,8 @@ for (const client of ALL_CLIENTS) {
   live(`port-forward of several ports keeps them apart by ${client}`, async () => {
     const ports = [GREET, OTHER_GREET];
     const forward = await Forward.start(
-      { endpoint: gateway(), client },
+      gateway(),
+      { client },
       "ports",
       ...ports.map((port) => `:${port}`),
     );
@@ -54,7 +56,7 @@ for (const client of ALL_CLIENTS) {
     ]
   ) {
     live(`port-forward ${target} ${given} finds its pod and port by ${client}`, async () => {
-      const forward = await Forward.start({ endpoint: gateway(), client, user: "alice" }, target, given);
+      const forward = await Forward.start(gateway(), { client, user: "alice" }, target, given);
       const [[local, remote]] = forward.pairs;
       assert.deepEqual([remote, await greeting(local)], [port, `${port}\n`]);
       await forward.stop();
@@ -63,7 +65,13 @@ for (const client of ALL_CLIENTS) {
 
   live(`a port where nobody listens is told of in the same words by ${client}`, async () => {
     const [direct, through] = await both(gateway(), async (endpoint) => {
-      const forward = await Forward.start({ endpoint, client }, "ports", `:${NOBODY}`, `:${GREET}`);
+      const forward = await Forward.start(
+        gateway(),
+        { endpoint, client },
+        "ports",
+        `:${NOBODY}`,
+        `:${GREET}`,
+      );
       const [[nobody], greet] = forward.pairs;
       const answer = await ask(nobody, "");
       await forward.kubectl.showsError("error forwarding port");
@@ -78,7 +86,7 @@ for (const client of ALL_CLIENTS) {
   });
 
   live(`100 MB through a forwarded port are whole by ${client}`, async () => {
-    const forward = await Forward.start({ endpoint: gateway(), client }, "ports", `:${DIGEST}`);
+    const forward = await Forward.start(gateway(), { client }, "ports", `:${DIGEST}`);
     const [[local]] = forward.pairs;
     const totalBytes = 100_000_000;
     const sent = new Digest();
@@ -97,7 +105,7 @@ live("port-forward PORT takes the same port here", async () => {
   const containers = { main: { command: ["toolbox-echo", `greet=${port}`] } };
   await createPod(cluster, POD, { containers });
   for (const client of ALL_CLIENTS) {
-    const forward = await Forward.start({ endpoint: gateway(), client }, POD, `${port}`);
+    const forward = await Forward.start(gateway(), { client }, POD, `${port}`);
     assert.deepEqual(forward.pairs, [[port, port]]);
     assert.equal(await greeting(port), `${port}\n`);
     await forward.stop();
@@ -141,66 +149,6 @@ live("port-forward is refused to who may not forward ports", async () => {
   assert.equal(code, 1);
   assert.match(new TextDecoder().decode(stderr), /User "bob" cannot create resource "pods\/portforward"/);
 });
-
-/** A `kubectl port-forward` that runs. */
-class Forward {
-  private constructor(
-    readonly kubectl: Kubectl,
-    /** Local port and the pod's port, as kubectl says them. */
-    readonly pairs: [[local: number, remote: number], ...[local: number, remote: number][]],
-  ) {}
-
-  static async start(
-    run: Pick<KubectlRun, "endpoint" | "client" | "user">,
-    target: string,
-    ...ports: string[]
-  ): Promise<Forward> {
-    const { cluster } = gateway();
-    const address = ["--address", "127.0.0.1"];
-    const session = Kubectl.start({ cluster, ...run, args: ["port-forward", ...address, target, ...ports] });
-    await session.shows("Forwarding from");
-    await eventually("every port is forwarded", () => {
-      return forwarded(session.stdoutText).length === ports.length || undefined;
-    });
-    const [first, ...others] = forwarded(session.stdoutText);
-    assert.ok(first !== undefined);
-    return new Forward(session, [first, ...others]);
-  }
-
-  /** Ends it as Ctrl-C does. @param names what stands in the outputs for a port that differs */
-  async stop(...names: [name: string, port: number][]) {
-    this.kubectl.kill("SIGINT");
-    const { code, stdout, stderr } = normalised(gateway(), await this.kubectl.outcome);
-    const said = names.reduce(
-      (text, [name, port]) => text.replaceAll(`${port}`, name),
-      new TextDecoder().decode(stdout),
-    );
-    return { code, stdout: said, stderr };
-  }
-}
-
-function forwarded(stdout: string): [local: number, remote: number][] {
-  return [...stdout.matchAll(/^Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)$/gm)]
-    .map(([, local, remote]) => [Number(local), Number(remote)]);
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-/** What the port says of itself, without being asked. */
-async function greeting(port: number): Promise<string> {
-  return await ask(port, "");
-}
-
-async function ask(port: number, text: string): Promise<string> {
-  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  await connection.write(new TextEncoder().encode(text));
-  const bytes = new Uint8Array(64);
-  const count = await within(10_000, `port ${port} answers`, connection.read(bytes).catch(() => null));
-  return new TextDecoder().decode(bytes.subarray(0, count ?? 0));
-}
 
 function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });

@@ -6,7 +6,7 @@ import type { Client, ExecRequest } from "../clients/client.ts";
 import type { Column } from "../columns.ts";
 import type { Claims, Row } from "../matrix.ts";
 import { KINDS, POD } from "../pods.ts";
-import { digestOf } from "../transcript.ts";
+import { digestOf, masked } from "../transcript.ts";
 
 const pod = POD.one;
 
@@ -196,10 +196,11 @@ export function execRows(client: Client): Row[] {
 }
 
 /** What a command prints straight at the API server, by its administrator. */
-export async function found({ cluster }: Column, argv: readonly string[]): Promise<string> {
+export async function found(at: Column, argv: readonly string[]): Promise<string> {
+  const { cluster } = at;
   const args = ["exec", pod, "--", ...argv];
   const { stdout, stderr } = await kubectl({ cluster, endpoint: cluster.paths, user: "admin", args });
-  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  return masked(at, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
 }
 
 function utf8(text: string): Uint8Array {
