@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path";
 import { ChainAudit, type ChainFinding, type ChainResult } from "../recording/chain_audit.ts";
-import { chainInstance, dayOf } from "../recording/chain_writer.ts";
+import { chainInstance } from "../recording/chain_writer.ts";
 import { printable, printableJson } from "../recording/printable.ts";
 import { Verifier } from "../recording/signer.ts";
 import { FolderStore } from "../recording/sinks/folder.ts";
@@ -15,8 +15,6 @@ const OPTIONS = {
   output: { type: "string", short: "o", default: "text" },
 } as const;
 
-const DAY_MS = 86_400_000;
-
 /** `postern verify`: whether recordings are what was written, and all that were. */
 export const verify: Command = {
   words: ["verify"],
@@ -29,7 +27,8 @@ export const verify: Command = {
 A recording is checked block by block: one line says that it is whole, or what is wrong with it first, in which block and
 at which byte. What is encrypted need not be decrypted for it.
 A folder is checked with its days' chains: recordings that are missing, that no chain names, or that were cut or replaced
-after they ended. It may be the whole store, or a year, a month or a day of it.
+after they ended. It may be the whole store, or a year, a month or a day of it: the store's later chains
+are read then too, since they tell of what was deleted.
 Without a key, signatures are not checked: whoever can write the files can make such ones.
 
 Exits with 1 when anything is wrong, also when a recording has no end because its session still runs.`,
@@ -104,7 +103,7 @@ async function verifyFolder(folder: string, verifier: Verifier, report: Report):
   for (const path of chains) {
     report.chain(shown(path), await audit.chain(path, readFile(join(root, path))));
   }
-  for (const path of await neighbours(root, prefix, chains, audit)) {
+  for (const path of await neighbours({ root, prefix }, chains, audit)) {
     await audit.chain(path, readFile(join(root, path)));
   }
   for (const finding of await audit.end(prefix, (path) => isFile(join(root, path)))) {
@@ -120,12 +119,11 @@ function storeOf(folder: string): { root: string; prefix: string } {
 }
 
 /**
- * Chains outside of what is checked that say something about it: those that its own follow, and those of the day after, in which
- * sessions end that began before midnight.
+ * Chains outside of what is checked that say something about it: those that its own follow, and all later ones, in which sessions
+ * end that began before midnight, and recordings are deleted years after.
  */
 async function neighbours(
-  root: string,
-  prefix: string,
+  { root, prefix }: { root: string; prefix: string },
   chains: readonly string[],
   audit: ChainAudit,
 ): Promise<string[]> {
@@ -134,11 +132,9 @@ async function neighbours(
   for (const path of audit.predecessors) {
     if (await isFile(join(root, path))) found.add(path);
   }
-  const lastDayMs = Math.max(
-    ...chains.map((path) => Date.parse(path.slice(0, 10).replaceAll("/", "-")) || 0),
-  );
-  for await (const { path } of new FolderStore(root).list(`${dayOf(lastDayMs + DAY_MS)}/`)) {
-    if (chainInstance(path) !== undefined && !chains.includes(path)) found.add(path);
+  const given = new Set(chains);
+  for await (const { path } of new FolderStore(root).list("")) {
+    if (chainInstance(path) !== undefined && path > prefix && !given.has(path)) found.add(path);
   }
   return [...found];
 }

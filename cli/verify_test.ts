@@ -244,6 +244,31 @@ for (const { name, change, says } of stores) {
   }
 }
 
+for (const below of ["", DAY]) {
+  Deno.test(`verify of ${below || "."} misses nothing that a chain says was deleted, however late`, () =>
+    inFolder(async (folder, key) => {
+      await makeStore(folder);
+      const [store, signer] = [new FolderStore(folder), new Signer(PRIVATE_KEY)];
+      const now = () => NOW_MS + 90 * 86_400_000;
+      const chain = await ChainWriter.open({ store, signer, instance: "gw-1", now });
+      const [first = ""] = await chainsOf(folder);
+      for (const name of ["a.rec", "b.rec", first]) {
+        await chain.add({ event: "deleted", recording: `${DAY}/${name}`, reason: "older than 90 days" });
+        await Deno.remove(join(folder, DAY, name));
+      }
+      await chain.close();
+      const { code, out } = await run("verify", join(folder, below), "--key", key);
+      assert.equal(code, 0, out);
+    }));
+}
+
+Deno.test("a mark or a hold beside a recording is no chain", () =>
+  inFolder(async (folder, key) => {
+    await makeStore(folder);
+    await Deno.writeTextFile(join(folder, DAY, "a-lost.chain"), "the end was written by another gateway\n");
+    assert.equal((await run("verify", folder, "--key", key)).code, 0);
+  }));
+
 Deno.test("verify says why a recording has no end, where its chain does", () =>
   inFolder(async (folder, key) => {
     await makeStore(folder);
