@@ -5,6 +5,7 @@ import { configCheck } from "./config_check.ts";
 import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
 import { exportCommand } from "./export.ts";
+import { holdList, holdRelease, holdSet } from "./hold.ts";
 import { indexRebuild } from "./index_rebuild.ts";
 import { replay } from "./replay.ts";
 import { sessionsList } from "./sessions_list.ts";
@@ -22,6 +23,9 @@ const COMMANDS: readonly Command[] = [
   indexRebuild,
   sessionsList,
   sessionsShow,
+  holdSet,
+  holdRelease,
+  holdList,
   version,
 ];
 

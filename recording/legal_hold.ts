@@ -65,7 +65,7 @@ export async function releaseHold(
   recording: string,
   note: HoldNote,
 ): Promise<LegalHold | undefined> {
-  const isHeld = (await filesOf(store, recording)).includes(holdPath(recording));
+  const isHeld = (await filesOf(store, checkRecordingPath(recording))).includes(holdPath(recording));
   if (!isHeld) return undefined;
   const hold = { path: recording, ...await readNote(store, holdPath(recording)) };
   const { path: _, ...held } = hold;
