@@ -1,4 +1,4 @@
-/** The Python client of Kubernetes, in an environment of its own; python/requirements.txt pins all of it by hash. */
+/** The Python client of Kubernetes, and asciinema, in an environment of their own; python/requirements.txt pins all of it by hash. */
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { removeIfThere } from "./files.ts";
 import { type Layout, SOURCES } from "./layout.ts";
 import { isInstalled, run } from "./processes.ts";
 
-/** Written with `pip-compile --generate-hashes` of pip-tools from `kubernetes` and `google-auth`, whose newer versions need compiled ones. */
+/** Written with `pip-compile --generate-hashes` of pip-tools from `kubernetes`, `google-auth` and `asciinema`, whose newer versions need compiled ones. */
 const REQUIREMENTS = join(SOURCES, "python", "requirements.txt");
 
 /** Wheels alone: nothing of a package runs while it is installed. */

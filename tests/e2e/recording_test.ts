@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { tokenOf } from "./support/cluster.ts";
+import { join } from "node:path";
+import type { AuditEvent } from "../../audit/event.ts";
+import { ROOT, tokenOf } from "./support/cluster.ts";
 import { sharedGateway } from "./support/gateway.ts";
 import { ALL_CLIENTS, type Client, Kubectl, kubectl, type KubectlRun } from "./support/kubectl.ts";
 import { chainsOf, endOf, type ReadRecording, recordingOf } from "./support/recordings.ts";
@@ -57,7 +59,42 @@ for (const client of ALL_CLIENTS) {
   });
 }
 
-live("kubectl cp is recorded both ways", async () => {
+live("the cast of a full-screen program is what asciinema's own parser reads", async () => {
+  const marker = crypto.randomUUID();
+  const size = { columns: 91, rows: 31 };
+  const terminal = new Terminal({
+    ...base("websocket"),
+    args: ["exec", "-it", "shell", "--", "sh", "-c", "vi /tmp/$0; exit 5", marker],
+  }, size);
+  await terminal.shows("~");
+  await eventually("vi has drawn its last line", () => terminal.output.includes("1/1") || undefined);
+  terminal.type("iGrüße, 世界 \u{1f680}\x1b");
+  await terminal.shows("\u{1f680}");
+  terminal.type(":wq\r");
+  assert.equal(await terminal.end(), 5);
+  const { annotations } = await ended(marker);
+  const file = join(gateway().recordings, annotations["postern.dev/recording"]!);
+  const cast = join(gateway().directory, "vi.cast");
+  await postern("export", file, "--format", "asciicast", "--output", cast);
+  const { header, output, input } = JSON.parse(await python(PARSE_CAST, cast));
+  assert.deepEqual([header.version, header.width, header.height], [2, size.columns, size.rows]);
+  assert.equal(output, terminal.output.replace(/command terminated with exit code 5\r\n$/, ""));
+  assert.equal(input, "iGrüße, 世界 \u{1f680}\x1b:wq\r");
+});
+
+/** asciinema 2.4, as its player opens a cast. */
+const PARSE_CAST = `
+import json, sys
+from asciinema import asciicast
+with asciicast.open_from_url(sys.argv[1]) as cast:
+    events = list(cast.events())
+times = [event[0] for event in events]
+assert times == sorted(times)
+said = lambda code: "".join(event[2] for event in events if event[1] == code)
+print(json.dumps({"header": cast.v2_header, "output": said("o"), "input": said("i")}))
+`;
+
+live("kubectl cp is recorded both ways, and its files are listed", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const content = "copied content ".repeat(1000);
@@ -67,6 +104,9 @@ live("kubectl cp is recorded both ways", async () => {
     const down = await kubectl({ ...base("spdy"), args: ["cp", `shell:/tmp/${name}`, `${folder}/down`] });
     assert.deepEqual([up.code, down.code], [0, 0]);
     assert.equal(await Deno.readTextFile(`${folder}/down`), content);
+    const [uploaded] = filesOf(await ended("xmf"));
+    assert.deepEqual([uploaded?.path, uploaded?.sizeBytes], [name, content.length]);
+    assert.equal(uploaded?.sha256, createHash("sha256").update(content).digest("hex"));
     const sent = await recordingOf(gateway(), await ended("xmf"));
     assert.ok(sent.streams["stdin"]?.in.includes(content), "what went up");
     const received = await recordingOf(gateway(), await ended(`cf&command=-&command=%2Ftmp%2F${name}`));
@@ -102,6 +142,21 @@ live("a kubelet's run through a node's proxy is recorded", async () => {
   assert.equal(await response.text(), `${marker}\n`);
   const { streams } = await recordingOf(gateway(), await ended(marker));
   assert.equal(streams["stdout"]?.out, `${marker}\n`);
+});
+
+live("a secret in a command stands nowhere in events and recordings", async () => {
+  const secret = `hunter2-${crypto.randomUUID()}`;
+  const { marker } = await recorded({
+    client: "spdy",
+    args: ["exec", "shell", "--", "env", `DB_PASSWORD=${secret}`],
+    script: "true",
+  });
+  const events = await gateway().auditText();
+  assert.match(events, new RegExp(`DB_PASSWORD=\\(masked:[0-9a-f]{16}\\)[^\n]*${marker}`));
+  assert.doesNotMatch(events, new RegExp(secret));
+  const { annotations } = await ended(marker);
+  const file = await Deno.readFile(join(gateway().recordings, annotations["postern.dev/recording"]!));
+  assert.equal(Buffer.from(file).includes(secret), false);
 });
 
 live("1 GB is recorded whole", async () => {
@@ -155,6 +210,28 @@ live("the chain names every recording, and nothing is wrong with it", async () =
   assert.ok(began!.length > 10);
   assert.deepEqual(over?.toSorted(), began?.toSorted());
 });
+
+/** The files that a session's last event lists. */
+function filesOf({ annotations }: AuditEvent): { path: string; sizeBytes: number; sha256: string }[] {
+  const manifests = JSON.parse(annotations["postern.dev/files"] ?? "[]");
+  return manifests.flatMap(({ files }: { files: [] }) => files);
+}
+
+/** Runs the `postern` command as its task does. */
+async function postern(...args: string[]): Promise<string> {
+  return await output(Deno.execPath(), ["task", "--quiet", "postern", ...args], ROOT);
+}
+
+async function python(program: string, ...args: string[]): Promise<string> {
+  return await output(gateway().cluster.paths.python, ["-c", program, ...args]);
+}
+
+async function output(program: string, args: readonly string[], cwd?: string): Promise<string> {
+  const command = new Deno.Command(program, { args: [...args], ...(cwd && { cwd }), env: { NO_COLOR: "1" } });
+  const { success, stdout, stderr } = await command.output();
+  if (!success) throw new Error(`${program} ${args[0]}: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout);
+}
 
 function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
