@@ -166,7 +166,7 @@ live("1 GB is recorded whole", async () => {
     client: "spdy",
     args: ["exec", "shell", "--"],
     script: "head -c 1000000000 /dev/urandom",
-    deadlineMs: 120_000,
+    deadlineMs: 400_000,
     onStdout: (chunk) => {
       hash.update(chunk);
       bytes += chunk.length;
