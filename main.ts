@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createApi } from "./api/api.ts";
-import { refusalEvent } from "./audit/event.ts";
+import { refusalEvent, retentionEvent } from "./audit/event.ts";
 import type { CommandMask } from "./audit/argv_mask.ts";
 import type { Journal } from "./audit/journal.ts";
 import { openCommandMask } from "./audit/open_command_mask.ts";
@@ -24,6 +24,7 @@ import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
 import { Recordings } from "./recording/recordings.ts";
+import { RetentionSweeper } from "./recording/retention_sweeper.ts";
 import type { ApiGate } from "./routes/api_call.ts";
 import { createApp } from "./routes/app.ts";
 import type { DebugGate } from "./routes/debug.ts";
@@ -116,10 +117,17 @@ async function serve(
     apiServer: connection.server,
   });
   const stopSettling = settleFromTimeToTime(recordings, journal, log);
+  const sweeper = new RetentionSweeper(() => recordings.archive, configuration.recording.retention, {
+    announce: (deletions) =>
+      journal.append(deletions.map((deletion) => retentionEvent(deletion, randomUUID()))),
+    report: (message, cause) => log.error(message, { cause }),
+  });
+  sweeper.start();
   const signal = await nextSignal();
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
   await front.drain(drainTimeoutSeconds * 1000);
   await stopSettling();
+  await atMost(LINGER_MS, sweeper.close());
   await recordings.close();
   await journal.close();
   log.info("stopped");
