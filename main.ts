@@ -12,6 +12,11 @@ import { decide } from "./authz/policy/decide.ts";
 import { ephemeralContainer, guardedAddition } from "./authz/policy/ephemeral_container.ts";
 import { checkForwardedPort } from "./authz/policy/forwarded_port.ts";
 import { guardedBy, privilegedContainer } from "./authz/policy/privileged_container.ts";
+import type { Catalog } from "./catalog/catalog.ts";
+import { CatalogFeed } from "./catalog/catalog_feed.ts";
+import { readEventFiles } from "./catalog/event_files.ts";
+import { LateCatalog } from "./catalog/late_catalog.ts";
+import { openCatalog } from "./catalog/open_catalog.ts";
 import { ConfigurationError } from "./config/fault.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
 import { loadConfiguration } from "./config/load.ts";
@@ -54,6 +59,8 @@ interface Parts {
   commandMask: CommandMask;
   journal: Journal;
   recordings: Recordings;
+  /** Of sessions; absent where none is configured. */
+  catalog: Catalog | undefined;
 }
 
 /** `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains. Returns the exit code. */
@@ -94,17 +101,22 @@ async function serve(
     credentials,
     timeoutMs: kubernetes.requestTimeoutSeconds * 1000,
   });
-  const journal = await openJournal(
+  const sinks = await openJournal(
     configuration.audit,
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
+  const index = openIndex(configuration, log);
+  const journal = index === undefined ? sinks : feeding(index.feed, sinks);
   const recordings = await Recordings.open(
     configuration.recording,
     () => Deno.hostname(),
     (message, cause, auditId) => log.error(message, { auditId, cause }),
   );
   const commandMask = await openCommandMask(configuration.audit.argv);
-  const gate = openGate({ configuration, log, connection, client, commandMask, journal, recordings });
+  const gate = openGate({
+    ...{ configuration, log, connection, client, commandMask, journal, recordings },
+    catalog: index?.catalog,
+  });
   const handler = createApp(gate);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
@@ -130,8 +142,44 @@ async function serve(
   await atMost(LINGER_MS, sweeper.close());
   await recordings.close();
   await journal.close();
+  await index?.feed.close();
+  await index?.catalog.close();
   log.info("stopped");
   return 0;
+}
+
+/** The index of sessions, where one is configured. Whether it answers is no condition of anything but of questions to it. */
+function openIndex({ index, audit, recording }: Configuration, log: Logger) {
+  if (index.type === "none") return undefined;
+  const catalog = new LateCatalog(index.type, async () => {
+    const opened = await openCatalog(index);
+    if (opened === undefined) throw new TypeError("there is no index");
+    return opened;
+  });
+  const files = audit.sinks.flatMap((sink) => sink.type === "file" ? [sink.path] : []);
+  const feed = new CatalogFeed(catalog, {
+    name: recording.instance ?? Deno.hostname(),
+    // Without files there is nothing to catch up from but by `postern index rebuild`.
+    ...(files.length > 0 &&
+      { replay: (since) => readEventFiles(files, since === undefined ? {} : { since }) }),
+    onChange: ({ healthy, missedEvents, lastError }) =>
+      healthy
+        ? log.info("the index of sessions has all events")
+        : log.warn("the index of sessions is behind", { missedEvents, lastError }),
+  });
+  return { catalog, feed };
+}
+
+/** A journal whose events come to the index too, once the sinks have them. */
+function feeding(feed: CatalogFeed, sinks: Journal): Journal {
+  return {
+    append: async (events) => {
+      await sinks.append(events);
+      feed.push(events);
+    },
+    close: () => sinks.close(),
+    status: () => sinks.status(),
+  };
 }
 
 /** Writes the ends of sessions whose gateway died: now, and every few minutes. @returns how to stop */
@@ -159,7 +207,7 @@ function settleFromTimeToTime(recordings: Recordings, journal: Journal, log: Log
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
 function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
-  const { configuration, log, client, commandMask, journal, recordings } = parts;
+  const { configuration, log, client, commandMask, journal, recordings, catalog } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
@@ -233,7 +281,7 @@ function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     sessions: sessionsHere,
     api: createApi({
       access: (user, attributes, signal) => authorizer.access(user, attributes, signal),
-      catalog: undefined,
+      catalog,
       sessions: sessionsHere,
       store: async () => (await recordings.archive)?.store,
     }),

@@ -24,6 +24,7 @@ export interface GatewayOptions {
   authentication?: GivenConfiguration["authentication"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
+  index?: GivenConfiguration["index"];
   /** Beside the signing key and a folder for recordings. */
   recording?: GivenConfiguration["recording"];
 }
