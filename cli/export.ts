@@ -34,8 +34,8 @@ export const exportCommand: Command = {
 
 Options:
   -f, --format FORMAT   as above
-      --stream NAME     which stream, for text (may be repeated) and raw: stdin, stdout, stderr, error, resize, data, or
-                        its number where several have that name
+      --stream NAME     which stream, for text (may be repeated) and raw: stdin, stdout, stderr, error, resize, data:PORT,
+                        or its number where several have that name
       --direction WAY   which way of the stream, for raw: in (towards the pod) or out
   -o, --output FILE     a new file; without it, the standard output
       --identity FILE   an age identity, for recordings that are encrypted
