@@ -72,10 +72,10 @@ function helpOf(command: Command): string {
 }
 
 function overview(): string {
-  const calls = COMMANDS.map(({ words, usage }) => [...words, usage].join(" ").trim());
-  const width = Math.max(...calls.map((call) => call.length));
-  const lines = COMMANDS.map(({ summary }, index) => `  ${(calls[index] ?? "").padEnd(width)}   ${summary}`);
-  return `Usage: postern COMMAND [--help]
+  const names = COMMANDS.map(({ words }) => words.join(" "));
+  const width = Math.max(...names.map((name) => name.length));
+  const lines = COMMANDS.map(({ summary }, index) => `  ${(names[index] ?? "").padEnd(width)}   ${summary}`);
+  return `Usage: postern COMMAND …, or postern COMMAND --help
 
 Commands:
 ${lines.join("\n")}

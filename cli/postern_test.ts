@@ -10,7 +10,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; erro
 }
 
 const calls: { args: string[]; code: number; out?: RegExp; error?: RegExp }[] = [
-  { args: ["--help"], code: 0, out: /^Usage: postern COMMAND[\s\S]*config check FILE/ },
+  { args: ["--help"], code: 0, out: /^Usage: postern COMMAND[\s\S]*config check +check a configuration/ },
   { args: ["config", "print", "--help"], code: 0, out: /^Usage: postern config print \[--config FILE\]\n/ },
   { args: ["version"], code: 0, out: /^postern \d+\.\d+\.\d+\ndeno / },
   {

@@ -27,8 +27,8 @@ export const verify: Command = {
 A recording is checked block by block: one line says that it is whole, or what is wrong with it first, in which block and
 at which byte. What is encrypted need not be decrypted for it.
 A folder is checked with its days' chains: recordings that are missing, that no chain names, or that were cut or replaced
-after they ended. It may be the whole store, or a year, a month or a day of it: the store's later chains
-are read then too, since they tell of what was deleted.
+after they ended. It may be the whole store, or a year, a month or a day of it: the store's later chains are read then too,
+since they tell of what was deleted.
 Without a key, signatures are not checked: whoever can write the files can make such ones.
 
 Exits with 1 when anything is wrong, also when a recording has no end because its session still runs.`,
