@@ -43,23 +43,29 @@ export async function findLostRecordings(
     days: number;
   },
 ): Promise<LostRecording[]> {
-  const open = new Map<string, string>();
+  const open = new Map<string, { auditId: string; chain: string; writer: string }>();
   const over = new Set<string>();
+  const heardMs = new Map<string, number>();
   for (let back = days; back >= 0; back--) {
-    for await (const { path } of store.list(`${dayOf(nowMs - back * DAY_MS)}/`)) {
-      const writer = chainInstance(path);
+    for await (const { path: chain } of store.list(`${dayOf(nowMs - back * DAY_MS)}/`)) {
+      const writer = chainInstance(chain);
       if (writer === undefined) continue;
-      const { entries, lastAt } = await readChain(store, path);
-      const isGone = writer === instance ? !isOwn(path) : nowMs - Date.parse(lastAt) > SILENCE_MS;
+      const { entries, lastAt } = await readChain(store, chain);
+      // A session of yesterday lives for as long as its gateway is heard in today's chain.
+      heardMs.set(writer, Math.max(heardMs.get(writer) ?? 0, Date.parse(lastAt) || 0));
       for (const entry of entries) {
-        if (entry.event === "began" && isGone) open.set(entry.recording, entry.auditId);
+        if (entry.event === "began") open.set(entry.recording, { auditId: entry.auditId, chain, writer });
         if (entry.event === "ended" || entry.event === "broke" || entry.event === "deleted") {
           over.add(entry.recording);
         }
       }
     }
   }
-  return [...open].filter(([path]) => !over.has(path)).map(([path, auditId]) => ({ path, auditId }));
+  const isGone = (chain: string, writer: string) =>
+    writer === instance ? !isOwn(chain) : nowMs - (heardMs.get(writer) ?? 0) > SILENCE_MS;
+  return [...open]
+    .filter(([path, { chain, writer }]) => !over.has(path) && isGone(chain, writer))
+    .map(([path, { auditId }]) => ({ path, auditId }));
 }
 
 /**

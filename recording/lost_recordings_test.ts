@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { MemoryStore } from "../tests/support/memory_store.ts";
 import { RecordingArchive, type RecordingFacts } from "./archive.ts";
+import { ChainWriter } from "./chain_writer.ts";
 import { claim, findLostRecordings, readLostSession, SILENCE_MS } from "./lost_recordings.ts";
 
 const FACTS: RecordingFacts = {
@@ -62,6 +63,18 @@ Deno.test("what another instance has open is lost when its chain has been silent
     "gateway-0-half",
     "gateway-0-told",
   ]);
+});
+
+Deno.test("what another instance began before midnight is not lost while today's chain is heard", async () => {
+  const store = new MemoryStore();
+  let nowMs = Date.parse("2026-11-20T23:58:00Z");
+  const chain = await ChainWriter.open({ store, signer: undefined, instance: "gateway-0", now: () => nowMs });
+  await chain.add({ event: "began", recording: "2026/11/20/a.rec", auditId: "a" });
+  nowMs = Date.parse("2026-11-21T00:30:00Z");
+  await chain.add({ event: "alive" });
+  await chain.close();
+  assert.deepEqual(await find(store, "gateway-1", nowMs + 60_000), []);
+  assert.deepEqual(await find(store, "gateway-1", nowMs + SILENCE_MS + 1000), ["a"]);
 });
 
 Deno.test("what this process has open is not lost", async () => {
