@@ -10,6 +10,7 @@ import {
   type Facts,
   refusalEvent,
   responseEvent,
+  retentionEvent,
   startEvent,
   streamEvent,
 } from "./event.ts";
@@ -453,4 +454,32 @@ Deno.test("any strings give an event of one line that parses back, with argv as 
     assert.deepEqual(parsed, event);
     assert.deepEqual(JSON.parse(parsed.annotations["postern.dev/argv"] ?? ""), argv);
   }));
+});
+
+Deno.test("retentionEvent is of the gateway itself, and names the recording and its session", () => {
+  const path = "2026/02/28/5f0c8d4e-3a53-4d0f-9c0a-0c4f3a2f8f11.rec";
+  const modifiedAt = new Date("2026-02-28T10:00:00.000Z");
+  const deletion = { path, bytes: 4096, modifiedAt, reason: "age", message: "older than 1 day" } as const;
+  assert.deepEqual(retentionEvent(deletion, "a-1", AT), {
+    kind: "Event",
+    apiVersion: "audit.k8s.io/v1",
+    level: "Metadata",
+    auditID: "a-1",
+    stage: "RequestReceived",
+    requestURI: "",
+    verb: "delete",
+    user: {},
+    sourceIPs: [],
+    requestReceivedTimestamp: "2026-03-01T10:00:01.500000Z",
+    stageTimestamp: "2026-03-01T10:00:01.500000Z",
+    annotations: {
+      "postern.dev/event": "retention",
+      "postern.dev/recording": path,
+      "postern.dev/session": "5f0c8d4e-3a53-4d0f-9c0a-0c4f3a2f8f11",
+      "postern.dev/recording-bytes": "4096",
+      "postern.dev/recording-modified-at": "2026-02-28T10:00:00.000000Z",
+      "postern.dev/retention-reason": "age",
+      "postern.dev/message": "older than 1 day",
+    },
+  });
 });
