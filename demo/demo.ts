@@ -1,7 +1,7 @@
 /**
  * The demo: Postern in front of an embedded one-node cluster, until Ctrl-C or SIGTERM.
  *
- * Writes into `.demo/`: `kubeconfig` (contexts alice, bob, root), `audit.log`, `recordings`, `gateway.yaml`, `gateway.log`.
+ * Writes into `.demo/`: `kubeconfig` (contexts alice, bob, root), `audit.log`, `recordings`, `index.sqlite`, `gateway.yaml`, `gateway.log`.
  *
  * @module
  */
@@ -38,8 +38,15 @@ async function main(): Promise<number> {
   const users = PEOPLE.map((name) => ({ name, token: tokenOf(cluster.state.users, name) }));
   const server = `https://127.0.0.1:${gateway.port}`;
   await folder.write("kubeconfig", kubeconfig({ server, ca: cluster.ca, users }));
-  const [shownKubeconfig, auditLog] = [folder.shown("kubeconfig"), folder.shown("audit.log")];
-  say(introduction({ server, kubeconfig: shownKubeconfig, auditLog, hasKubectl: await hasKubectl() }));
+  say(introduction({
+    server,
+    kubeconfig: folder.shown("kubeconfig"),
+    auditLog: folder.shown("audit.log"),
+    recordings: folder.shown("recordings"),
+    recordingsKey: folder.shown("recordings.pub"),
+    index: folder.shown("index.sqlite"),
+    hasKubectl: await hasKubectl(),
+  }));
   const hasStopped = await Promise.race([stop.then(() => false), gateway.ended.then(() => true)]);
   if (hasStopped) {
     say(`\nThe gateway ended by itself, see ${folder.shown("gateway.log")}`);
@@ -74,6 +81,7 @@ async function writeConfiguration(folder: DemoFolder, cluster: EmbeddedCluster):
     kubernetes: { kubeconfig: "gateway.kubeconfig" },
     upstream: { kubelet: { allowedAddresses: ["127.0.0.0/8"] } },
     audit: { sinks: [{ type: "file", path: "audit.log" }] },
+    index: { type: "sqlite", sqlite: { path: "index.sqlite" } },
     recording: { signingKeyFile: "recordings.key", sink: { type: "folder", path: "recordings" } },
   };
   return await folder.write("gateway.yaml", stringify(configuration));

@@ -1,7 +1,10 @@
 import { join, relative } from "node:path";
 
 /** What a demo writes and the next one begins without. */
-const LEFTOVERS = ["audit.log", "gateway.log", "kubeconfig", "pods"];
+const LEFTOVERS = [
+  ...["audit.log", "gateway.log", "kubeconfig", "pods"],
+  ...["recordings", "index.sqlite", "index.sqlite-shm", "index.sqlite-wal"],
+];
 
 /** The folder of one running demo: nobody else may read it, and no other demo may use it. */
 export class DemoFolder implements Disposable {

@@ -5,11 +5,17 @@ export interface IntroductionOptions {
   /** Paths, as someone in the current folder would type them. */
   kubeconfig: string;
   auditLog: string;
+  recordings: string;
+  recordingsKey: string;
+  index: string;
   hasKubectl: boolean;
 }
 
 /** What someone who never saw Postern needs to try it. */
-export function introduction({ server, kubeconfig, auditLog, hasKubectl }: IntroductionOptions): string {
+export function introduction(
+  { server, kubeconfig, auditLog, recordings, recordingsKey, index, hasKubectl }: IntroductionOptions,
+): string {
+  const postern = "node_modules/deno/deno task -q postern";
   const kubectl = `kubectl --kubeconfig ${quote(kubeconfig)}`;
   const lines = [
     "",
@@ -34,6 +40,12 @@ export function introduction({ server, kubeconfig, auditLog, hasKubectl }: Intro
     `Everything is written down in ${auditLog}:`,
     "",
     `  tail -f ${quote(auditLog)}`,
+    "",
+    `Every session is recorded below ${recordings}:`,
+    "",
+    `  ${postern} sessions list --sqlite ${quote(index)}`,
+    `  ${postern} verify ${quote(recordings)} --key ${quote(recordingsKey)}`,
+    `  ${postern} replay ${quote(recordings)}/YEAR/MONTH/DAY/ID.rec`,
     "",
   ];
   if (!hasKubectl) {
