@@ -24,7 +24,7 @@ const RESTORE =
   "\x1b[?1049l\x1b[?1000;1002;1003;1005;1006;1015;1004;2004l\x1b[!p\x1b[?7h\x1b[?25h\x1b(B\x1b[0m\r\n";
 
 /** How long a terminal's last answers are waited for, and how long it must then be silent, in milliseconds. */
-const ANSWER_MS = 1_000;
+const ANSWER_MS = 2_000;
 const SILENCE_MS = 50;
 
 /** `postern replay`: a recording as its viewer saw it. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { makeRecording, opened, said, type TestRecording } from "../recording/test_recording.ts";
 
 const POSTERN = fileURLToPath(new URL("postern.ts", import.meta.url));
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 /** A replay in a terminal, after which the shell says how it ended and what the terminal is left like. */
 async function inTerminal(
