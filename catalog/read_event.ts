@@ -20,7 +20,13 @@ export interface AuditEventLike {
   impersonatedUser?: { username?: string };
   sourceIPs: readonly string[];
   userAgent?: string;
-  objectRef?: { resource: string; subresource?: string; namespace?: string; name?: string };
+  objectRef?: {
+    resource: string;
+    apiGroup?: string;
+    subresource?: string;
+    namespace?: string;
+    name?: string;
+  };
   responseStatus?: { code: number; message?: string };
   requestReceivedTimestamp: string;
   stageTimestamp: string;
@@ -36,6 +42,7 @@ const Event = z.object({
   userAgent: z.string().optional(),
   objectRef: z.object({
     resource: z.string(),
+    apiGroup: z.string().optional(),
     subresource: z.string().optional(),
     namespace: z.string().optional(),
     name: z.string().optional(),
@@ -54,6 +61,9 @@ export interface Contribution {
   /** Rows of other tables, each known by all that it says. */
   details: { table: Table; cells: Cells }[];
 }
+
+/** The group of the gateway's own resources: that a session is read or ended is no session. */
+const OWN_GROUP = "postern.dev";
 
 const KINDS: ReadonlySet<string> = new Set(["exec", "attach", "portforward", "ephemeralcontainers", "proxy"]);
 
@@ -74,13 +84,14 @@ export function parseEvent(value: unknown): AuditEventLike {
 /**
  * What an event says of its session. Pure.
  *
- * @returns `undefined` where it is about nothing that is indexed: a request that named no object
+ * @returns `undefined` where it is about nothing that is indexed: a request that named no object, or one to the gateway's own API
  * @throws {CatalogError} `invalid`, where a time or number in it is none
  */
 export function readEvent(event: AuditEventLike): Contribution | undefined {
   const { annotations, objectRef } = event;
   const auditId = storable(event.auditID);
   if (objectRef === undefined && annotations["postern.dev/pod"] === undefined) return undefined;
+  if (objectRef?.apiGroup === OWN_GROUP) return undefined;
   const note = (name: string) => annotations[`postern.dev/${name}`];
   const type = note("event");
   const decision = decisionOf(event, type);

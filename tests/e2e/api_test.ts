@@ -111,6 +111,41 @@ apiTest("what passes in a session is seen as it passes; what is typed is not", a
   ]);
 });
 
+apiTest("whoever does not read what it watches is given up, and the session goes on", async ({ ask }) => {
+  const session = start({
+    args: exec("echo ready; read line; head -c 20000000 /dev/zero; echo done"),
+    stdin: "open",
+    onStdout: () => {},
+  });
+  const auditId = await liveSession();
+  const response = await ask("bob", `/sessions/${auditId}/tail`);
+  await session.write("go\n");
+  const startedAtMs = performance.now();
+  assert.equal((await session.outcome).code, 0);
+  assert.ok(performance.now() - startedAtMs < 20_000);
+  const tail = new Tail(response);
+  await tail.until("header");
+  await tail.until("dropped");
+  await tail.end();
+});
+
+apiTest("whoever goes away while watching watches no more", async ({ ask }) => {
+  const session = start({ args: exec("echo ready; read line"), stdin: "open" });
+  await session.shows("ready");
+  const auditId = await liveSession();
+  const gone = new AbortController();
+  const response = await ask("bob", `/sessions/${auditId}/tail`, { signal: gone.signal });
+  gone.abort();
+  await response.body?.cancel().catch(() => {});
+  const event = await eventually("that is written down", async () => {
+    const events = (await gateway().events()).filter((each) => typeOf(each) === "response");
+    return events.find((each) => each.auditID === response.headers.get("Audit-Id"));
+  });
+  assert.equal(event.responseStatus?.code, 200);
+  await session.write("\n");
+  assert.equal((await session.outcome).code, 0);
+});
+
 apiTest("a recording is read in ranges, is the file, and each reading is an event", async ({ ask }) => {
   const { code } = await kubectl(run({ args: exec("head -c 300000 /dev/urandom"), onStdout: () => {} }));
   assert.equal(code, 0);
@@ -168,6 +203,10 @@ apiTest("sessions are listed and shown by the index, in the namespace that is gr
   const { items } = await (await ask("bob", `/sessions/${auditID}/events`)).json();
   const types = items.map(({ type }: { type: string }) => type);
   assert.deepEqual([types[0], types[1], types.at(-1)], ["decision", "start", "end"]);
+  // That sessions and recordings were read and ended is no session.
+  const all = await (await ask("bob", "/sessions?namespace=default&limit=1000")).json();
+  const opened = (await gateway().events()).filter((each) => typeOf(each) === "start");
+  assert.equal(all.items.length, opened.length);
   assert.equal(await codeOf(ask("bob", "/sessions")), 403);
   assert.equal(await codeOf(ask("root", "/sessions")), 200);
 });
