@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { MemoryStore } from "../tests/support/memory_store.ts";
 import { RecordingArchive, type RecordingFacts } from "./archive.ts";
 import { ChainAudit } from "./chain_audit.ts";
-import { chainInstance, readChain } from "./chain_writer.ts";
+import { chainInstance, ChainWriter, readChain } from "./chain_writer.ts";
 import { placeHold, releaseHold } from "./legal_hold.ts";
 import { lostMarkOf } from "./lost_recordings.ts";
 import type { Deletion, RetentionOptions } from "./retention.ts";
@@ -121,6 +121,57 @@ Deno.test("what is too old is announced, called deleted by the chain, and gone; 
   assert.deepEqual(await tombstonesOf(store), [`${old}: older than 2 days`]);
   await archive.close();
 });
+
+/** A store of three days, with a recording of 100 bytes on each, which ended on the day after. */
+async function threeDays(untilMs: number): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  let nowMs = 0;
+  const chain = await ChainWriter.open({ store, signer: undefined, instance: "gateway-1", now: () => nowMs });
+  for (const day of ["2026/11/01", "2026/11/02", "2026/11/03"]) {
+    const about = { recording: `${day}/a.rec`, auditId: "a" };
+    nowMs = Date.parse(`${day.replaceAll("/", "-")}T23:00:00Z`);
+    await (await store.create(about.recording)).append(new Uint8Array(100));
+    store.modified.set(about.recording, new Date(nowMs));
+    await chain.add({ event: "began", ...about });
+    nowMs += 2 * 3_600_000;
+    if (nowMs > untilMs) break;
+    await chain.add({ event: "ended", ...about, link: "00" });
+  }
+  await chain.close();
+  // A store need not list in any order.
+  const files = [...store.files].reverse();
+  store.files.clear();
+  for (const [path, parts] of files) store.files.set(path, parts);
+  return store;
+}
+
+const days: { name: string; options: Partial<RetentionOptions>; at?: string; want: string[] }[] = [
+  { name: "one byte too many takes the oldest day's alone", options: { maxBytes: 299 }, want: ["02", "03"] },
+  { name: "more takes more days", options: { maxBytes: 199 }, want: ["03"] },
+  { name: "age takes those before", options: { maxAgeDays: 9 }, want: ["03"] },
+  { name: "age leaves what it does not reach", options: { maxAgeDays: 30 }, want: ["01", "02", "03"] },
+  {
+    name: "one that ended after midnight is known to have ended",
+    options: { maxBytes: 1 },
+    at: "2026-11-04T01:01:00Z",
+    want: [],
+  },
+  {
+    name: "one whose end is not written yet is left alone",
+    options: { maxBytes: 1 },
+    at: "2026-11-04T00:59:59Z",
+    want: ["03"],
+  },
+];
+for (const { name, options, at = "2026-11-12T12:00:00Z", want } of days) {
+  Deno.test(`of recordings of several days, ${name}`, async () => {
+    const store = await threeDays(Date.parse(at));
+    const archive = await openArchive(store);
+    await sweeperOf(archive, options).sweeper.sweep(Date.parse(at));
+    assert.deepEqual(await pathsOf(store), want.map((day) => `2026/11/${day}/a.rec`));
+    await archive.close();
+  });
+}
 
 Deno.test("a recording is not deleted without its event, nor without its line in the chain", async () => {
   const store = new MemoryStore();
