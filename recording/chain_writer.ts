@@ -9,7 +9,7 @@ const DAY_MS = 86_400_000;
 const LOOK_BACK_DAYS = 31;
 
 /** Largest chain that is read, in bytes: some 100,000 sessions. */
-const MAX_CHAIN_BYTES = 64 * 1024 * 1024;
+export const MAX_CHAIN_BYTES = 64 * 1024 * 1024;
 
 /** Who writes, where, when. */
 export interface ChainWriterOptions {

@@ -1,6 +1,6 @@
 import { dirname } from "node:path/posix";
 import type { RecordingArchive } from "./archive.ts";
-import { chainInstance } from "./chain_writer.ts";
+import { chainInstance, MAX_CHAIN_BYTES } from "./chain_writer.ts";
 import { holdPath } from "./legal_hold.ts";
 import { type Deletion, type RetentionOptions, RetentionRule } from "./retention.ts";
 import { filesOf } from "./retention_files.ts";
@@ -56,8 +56,8 @@ interface Overview {
  * chain, and then deleted. What is cut off in between is done again by the next sweep. Replicas may sweep one store at once: a
  * recording that is gone is no error.
  *
- * A recording whose session lives, or with a legal hold beside it, stays. A chain stays for as long as any recording that it
- * names, and is deleted because of its age only.
+ * A recording whose session lives, or with a legal hold beside it, stays. A chain is deleted because of its age only, and
+ * stays for as long as any recording that it or a chain of an earlier day names: with its own goes what it says of theirs.
  */
 export class RetentionSweeper {
   readonly #archive: () => Promise<RecordingArchive | undefined>;
@@ -113,12 +113,7 @@ export class RetentionSweeper {
       result.deleted += done.deleted;
       result.bytes += done.bytes;
     }
-    for (const chain of chains) {
-      if (this.#isClosed) break;
-      if (!rule.isExpired(chain.modifiedAt.getTime()) || archive.isOwn(chain.path)) continue;
-      if (!await isEmptied(archive.store, chain.path)) continue;
-      await this.#delete(archive, [{ ...chain, reason: "age", message: rule.ageMessage }]);
-    }
+    await this.#sweepChains(archive, rule, chains);
     return result;
   }
 
@@ -159,6 +154,25 @@ export class RetentionSweeper {
       );
       for (const { path } of unknown) looked.add(path);
       for (const path of living) kept.add(path);
+    }
+  }
+
+  /**
+   * Day by day, up to the first of which any chain is still needed: what a later chain calls deleted, an earlier one may name.
+   */
+  async #sweepChains(archive: RecordingArchive, rule: RetentionRule, chains: readonly StoredRecording[]) {
+    for (const ofDay of Map.groupBy(chains, ({ path }) => dirname(path)).values()) {
+      const isOver = ({ path, modifiedAt }: StoredRecording) =>
+        rule.isExpired(modifiedAt.getTime()) && !archive.isOwn(path);
+      if (this.#isClosed || !ofDay.every(isOver)) return;
+      const due: Deletion[] = [];
+      for (const { path, bytes, modifiedAt } of ofDay) {
+        const named = await namedBy(archive.store, path, bytes);
+        if (named === undefined || this.#refused.has(path)) continue;
+        if (await isAnyThere(archive.store, named)) return;
+        due.push({ path, bytes, modifiedAt, reason: "age", message: rule.ageMessage });
+      }
+      await this.#delete(archive, due);
     }
   }
 
@@ -228,24 +242,34 @@ function isRefusal(cause: unknown): boolean {
   return cause instanceof StoreError && cause.code === "refused";
 }
 
-/** Whether a chain can be read to its end and no recording that it names is there any more. */
-async function isEmptied(store: RecordingStore, chain: string): Promise<boolean> {
+/**
+ * The recordings that a chain names. Of a last line that is cut nobody was told that it is durable: it names none.
+ *
+ * @returns `undefined` where it cannot be read, so that nobody knows
+ */
+async function namedBy(
+  store: RecordingStore,
+  chain: string,
+  bytes: number,
+): Promise<Set<string> | undefined> {
+  if (bytes > MAX_CHAIN_BYTES) return undefined;
   const verifier = await readIfThere(store, chain);
-  if (verifier === undefined || verifier.end() !== undefined) return false;
-  const named = new Map<string, Set<string>>();
+  const fault = verifier?.end();
+  if (verifier === undefined || (fault !== undefined && fault.code !== "tail_missing")) return undefined;
+  const named = new Set<string>();
   for (const entry of verifier.entries) {
-    if (entry.event === "chain" || entry.event === "alive") continue;
-    const { recording } = entry;
-    if (!recording.endsWith(RECORDING_SUFFIX)) continue;
-    const day = dirname(recording);
-    named.set(day, (named.get(day) ?? new Set()).add(recording));
+    if (entry.event === "began" && entry.recording.endsWith(RECORDING_SUFFIX)) named.add(entry.recording);
   }
-  for (const [day, recordings] of named) {
+  return named;
+}
+
+async function isAnyThere(store: RecordingStore, recordings: ReadonlySet<string>): Promise<boolean> {
+  for (const day of new Set([...recordings].map((path) => dirname(path)))) {
     for await (const { path } of store.list(prefixOf(day))) {
-      if (recordings.has(path)) return false;
+      if (recordings.has(path)) return true;
     }
   }
-  return true;
+  return false;
 }
 
 /** What everything in a folder of the store begins with. */

@@ -6,6 +6,7 @@ import { MemoryStore } from "../tests/support/memory_store.ts";
 import { RecordingArchive, type RecordingFacts } from "./archive.ts";
 import { ChainAudit } from "./chain_audit.ts";
 import { chainInstance, ChainWriter, readChain } from "./chain_writer.ts";
+import type { ChainEntry } from "./day_chain.ts";
 import { placeHold, releaseHold } from "./legal_hold.ts";
 import { lostMarkOf } from "./lost_recordings.ts";
 import type { Deletion, RetentionOptions } from "./retention.ts";
@@ -326,40 +327,90 @@ Deno.test("the mark that another gateway wrote a session's end goes with its rec
   await archive.close();
 });
 
+/** A day's chain of a gateway that is gone. */
+async function addChain(store: MemoryStore, day: string, instance: string, entries: ChainEntry[]) {
+  const now = () => Date.parse(`${day.replaceAll("/", "-")}T12:00:00Z`);
+  const chain = await ChainWriter.open({ store, signer: undefined, instance, now });
+  for (const entry of entries) await chain.add(entry);
+  await chain.close();
+  const path = [...store.files.keys()].find((file) => file.startsWith(`${day}/${instance}_`)) ?? "";
+  store.modified.set(path, new Date(now()));
+  return path;
+}
+
 Deno.test("a chain goes when it is too old and all that it names is gone, and the next chain says so", async () => {
   const store = new MemoryStore();
-  const before = await openArchive(store);
-  const held = await record(before, "held");
-  await before.close();
-  const [chain = ""] = await pathsOf(store, ".chain");
-  await placeHold(store, held, NOTE);
-  const archive = await openArchive(store);
-  const { sweeper, announced } = sweeperOf(archive, { maxAgeDays: 1, maxBytes: 1 });
-  await sweeper.sweep(Date.now() + 2 * DAY_MS);
-  assert.deepEqual(announced, [], "what is held keeps its chain");
-  await releaseHold(store, held, NOTE);
-  await sweeper.sweep(Date.now());
-  assert.deepEqual(await pathsOf(store), [], "gone for its size");
-  assert.ok(store.files.has(chain), "the chain is not old");
-  await sweeper.sweep(Date.now() + 2 * DAY_MS);
-  assert.ok(!store.files.has(chain));
-  assert.equal((await pathsOf(store, ".chain")).length, 1, "a process keeps its own");
-  assert.deepEqual((await tombstonesOf(store)).filter((line) => line.includes(chain)), [
-    `${chain}: older than 1 day`,
+  const recording = "2026/11/01/held.rec";
+  const chain = await addChain(store, "2026/11/01", "gateway-0", [
+    { event: "began", recording, auditId: "held" },
+    { event: "ended", recording, auditId: "held", link: "00" },
   ]);
+  await (await store.create(recording)).append(new Uint8Array(10));
+  await placeHold(store, recording, NOTE);
+  const archive = await openArchive(store);
+  const { sweeper, announced } = sweeperOf(archive, { maxAgeDays: 5, maxBytes: 1 });
+  await sweeper.sweep(Date.now() + 9 * DAY_MS);
+  assert.deepEqual(announced, [], "what is held keeps its chain");
+  await releaseHold(store, recording, NOTE);
+  await sweeper.sweep(Date.parse("2026-11-05T12:00:00Z"));
+  assert.deepEqual(
+    [store.files.has(recording), store.files.has(chain)],
+    [false, true],
+    "the chain is not old",
+  );
+  await sweeper.sweep(Date.now() + 9 * DAY_MS);
+  assert.deepEqual(announced.map(({ path, reason }) => [path, reason]), [[recording, "size"], [
+    chain,
+    "age",
+  ]]);
+  assert.ok((await tombstonesOf(store)).includes(`${chain}: older than 5 days`));
+  assert.equal((await pathsOf(store, ".chain")).length, 1, "a process keeps its own");
   await archive.close();
 });
 
-Deno.test("a chain that cannot be read to its end is kept: nobody knows what it names", async () => {
+Deno.test("what calls a recording deleted outlives what names it: a hold on one keeps both", async () => {
   const store = new MemoryStore();
-  await (await openArchive(store, "gateway-1")).close();
-  const [chain = ""] = await pathsOf(store, ".chain");
-  store.files.get(chain)?.push(new TextEncoder().encode('{"n":2'));
-  const archive = await openArchive(store);
-  await sweeperOf(archive, { maxAgeDays: 1 }).sweeper.sweep(Date.now() + 2 * DAY_MS);
-  assert.ok(store.files.has(chain));
+  const began = (name: string): ChainEntry => ({
+    event: "began",
+    recording: `2026/11/01/${name}.rec`,
+    auditId: name,
+  });
+  const named = await addChain(store, "2026/11/01", "gateway-1", [began("a"), began("held")]);
+  const sameDay = await addChain(store, "2026/11/01", "gateway-0", []);
+  const deleted = await addChain(store, "2026/11/02", "gateway-1", [
+    { event: "deleted", recording: "2026/11/01/a.rec", reason: "older than 1 day" },
+  ]);
+  const held = "2026/11/01/held.rec";
+  await (await store.create(held)).close();
+  store.modified.set(held, new Date("2026-11-01T13:00:00Z"));
+  await placeHold(store, held, NOTE);
+  const archive = await openArchive(store, "gateway-2");
+  const { sweeper } = sweeperOf(archive, { maxAgeDays: 5 });
+  const nowMs = Date.parse("2026-11-12T12:00:00Z");
+  await sweeper.sweep(nowMs);
+  assert.deepEqual([named, sameDay, deleted].map((chain) => store.files.has(chain)), [true, true, true]);
+  await releaseHold(store, held, NOTE);
+  await sweeper.sweep(nowMs);
+  assert.deepEqual([named, sameDay, deleted].map((chain) => store.files.has(chain)), [false, false, false]);
   await archive.close();
 });
+
+const torn: { name: string; tail: string; isKept: boolean }[] = [
+  { name: "with a line that is wrong is kept: nobody knows what it named", tail: '{"n":2}\n', isKept: true },
+  { name: "whose last line is cut goes: nobody was told that it is durable", tail: '{"n":2', isKept: false },
+];
+for (const { name, tail, isKept } of torn) {
+  Deno.test(`a chain ${name}`, async () => {
+    const store = new MemoryStore();
+    const chain = await addChain(store, "2026/11/01", "gateway-1", []);
+    store.files.get(chain)?.push(new TextEncoder().encode(tail));
+    const next = await addChain(store, "2026/11/02", "gateway-2", []);
+    const archive = await openArchive(store);
+    await sweeperOf(archive, { maxAgeDays: 5 }).sweeper.sweep(Date.parse("2026-11-12T12:00:00Z"));
+    assert.deepEqual([chain, next].map((path) => store.files.has(path)), [isKept, false]);
+    await archive.close();
+  });
+}
 
 Deno.test("whatever is recorded, held and open, what remains fits, or nothing more may go", async () => {
   const sessions = fc.array(
