@@ -131,6 +131,15 @@ apiTest("what a reader left is written down too", async (scene) => {
   assert.equal(last?.annotations["postern.dev/error"], "the client went away");
 });
 
+apiTest("a store that breaks off breaks the answer off, and that is written down", async (scene) => {
+  recorded(scene, { lives: true });
+  scene.breaksAfter = 10;
+  const response = await scene.ask(URL);
+  await assert.rejects(response.arrayBuffer());
+  const { "postern.dev/error": error, "postern.dev/bytes-out": bytes } = scene.events.at(-1)!.annotations;
+  assert.deepEqual([error, bytes], ["the answer broke off", "10"]);
+});
+
 apiTest("no audit, no bytes", async (scene) => {
   recorded(scene, { lives: true });
   scene.isAuditDown = true;

@@ -63,6 +63,8 @@ export class Scene {
   files = new Map<string, Uint8Array<ArrayBuffer>>();
   isAuditDown = false;
   hasStore = true;
+  /** After how many bytes the store breaks off. */
+  breaksAfter: number | undefined;
   /** How often bytes of the store were asked for. */
   reads = 0;
 
@@ -155,13 +157,17 @@ export class Scene {
   }
 
   #store(): Pick<RecordingStore, "open" | "list"> {
-    const { files } = this;
+    const { files, breaksAfter } = this;
     return {
       open: (path, { offset = 0, end } = {}) => {
         this.reads++;
         const bytes = files.get(path);
         if (bytes === undefined) return Promise.reject(new StoreError("not_found", "none"));
-        return Promise.resolve(ReadableStream.from([bytes.slice(offset, end)]));
+        const wanted = bytes.slice(offset, end);
+        return Promise.resolve(ReadableStream.from(async function* () {
+          yield wanted.slice(0, breaksAfter);
+          if (breaksAfter !== undefined) throw new StoreError("unavailable", "the store does not answer");
+        }()));
       },
       list: async function* (prefix) {
         for (const [path, { length: bytes }] of files) {

@@ -146,6 +146,27 @@ apiTest("whoever goes away while watching watches no more", async ({ ask }) => {
   assert.equal((await session.outcome).code, 0);
 });
 
+apiTest("kubectl is client enough: it watches, ends and fetches", async () => {
+  const raw = (verb: string, path: string) => ({
+    ...run({ args: [verb, "--raw", `/postern/v1/sessions${path}`] }),
+    user: "bob" as const,
+  });
+  const session = start({ args: exec("echo ready; read line; echo seen"), stdin: "open" });
+  await session.shows("ready");
+  const auditId = await liveSession();
+  const tail = Kubectl.start(raw("get", `/${auditId}/tail`));
+  await tail.shows("event: header");
+  const deleted = await kubectl(raw("delete", `/${auditId}`));
+  assert.match(new TextDecoder().decode(deleted.stdout), /"the session has ended"/);
+  assert.equal((await tail.outcome).code, 0);
+  assert.match(tail.stdoutText, /event: ended\n.*\n.*was ended by \\"bob\\"/);
+  assert.notEqual((await session.outcome).code, 0);
+  const end = await lastEnd();
+  const fetched = await kubectl(raw("get", `/${auditId}/recording`));
+  const path = join(gateway().recordings, end.annotations["postern.dev/recording"] ?? "");
+  assert.deepEqual(fetched.stdout, await Deno.readFile(path));
+});
+
 apiTest("a recording is read in ranges, is the file, and each reading is an event", async ({ ask }) => {
   const { code } = await kubectl(run({ args: exec("head -c 300000 /dev/urandom"), onStdout: () => {} }));
   assert.equal(code, 0);
@@ -178,10 +199,12 @@ apiTest("a recording is read in ranges, is the file, and each reading is an even
   await behind.body?.cancel();
 
   const readings = await eventually("every reading is written down", async () => {
-    const events = (await gateway().events()).filter(({ objectRef }) => objectRef?.resource === "recordings");
+    const events = (await gateway().events()).filter(({ objectRef }) =>
+      objectRef?.resource === "recordings" && objectRef.name === auditID
+    );
     return events.length === 2 * (parts.length + 2) ? events : undefined;
   });
-  assert.ok(readings.every(({ user, objectRef }) => user.username === "bob" && objectRef?.name === auditID));
+  assert.ok(readings.every(({ user }) => user.username === "bob"));
 });
 
 apiTest("sessions are listed and shown by the index, in the namespace that is granted", async ({ ask }) => {
