@@ -45,7 +45,7 @@ import { openApiServer, openKubelet } from "./session/upstream.ts";
 import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
 
 /** How often sessions of gateways that are gone are looked for, in milliseconds. */
-const SETTLE_EVERY_MS = 120_000;
+const SETTLE_EVERY_MS = 600_000;
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
 const LINGER_MS = 5_000;

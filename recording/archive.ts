@@ -1,3 +1,4 @@
+import { ChainSummaries } from "./chain_summaries.ts";
 import { ChainWriter, dayOf } from "./chain_writer.ts";
 import type { RecordingHeader, RecordingTrailer, StdinMode } from "./document.ts";
 import { newRecordingKey } from "./encryption.ts";
@@ -40,6 +41,9 @@ export class RecordingArchive {
   readonly #options: ArchiveOptions;
   readonly #chain: ChainWriter;
   readonly #heartbeat: ReturnType<typeof setInterval>;
+  readonly #givenUp = new Set<string>();
+  /** Of the chains of others. */
+  readonly summaries: ChainSummaries;
   /** Recordings that were begun and have not ended. */
   #open = 0;
 
@@ -53,6 +57,7 @@ export class RecordingArchive {
     this.#signer = signer;
     this.#options = options;
     this.#chain = chain;
+    this.summaries = new ChainSummaries(store);
     this.#heartbeat = setInterval(() => {
       if (this.#open > 0) {
         chain.add({ event: "alive" }).catch((cause) => options.onFailure("the chain broke", cause));
@@ -118,6 +123,12 @@ export class RecordingArchive {
   /** Says in the chain that a recording of another process, which is gone, gets no further. @throws what the store throws */
   async giveUp(recording: string, auditId: string, reason: string): Promise<void> {
     await this.#chain.add({ event: "broke", recording, auditId, reason });
+    this.#givenUp.add(recording);
+  }
+
+  /** Whether this process has said that a recording of another is over. */
+  isGivenUp(recording: string): boolean {
+    return this.#givenUp.has(recording);
   }
 
   /** Says in the chain that a recording, or a chain, is deleted on purpose: before it is. @throws what the store throws */

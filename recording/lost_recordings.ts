@@ -1,5 +1,6 @@
 import { HEARTBEAT_MS } from "./archive.ts";
-import { chainInstance, dayOf, readChain } from "./chain_writer.ts";
+import type { ChainSummaries, ChainSummary } from "./chain_summaries.ts";
+import { chainInstance, dayOf } from "./chain_writer.ts";
 import { RecordingError } from "./recording_error.ts";
 import { RecordingReader } from "./recording_reader.ts";
 import { CHAIN_SUFFIX, RECORDING_SUFFIX, type RecordingStore, StoreError } from "./store.ts";
@@ -26,46 +27,50 @@ export interface LostSession extends LostRecording {
   durationMs: number;
 }
 
+/** Where lost recordings are looked for, and by whom. */
+export interface LostSearch {
+  store: RecordingStore;
+  summaries: ChainSummaries;
+  /** This process's. */
+  instance: string;
+  /** Whether this process writes a chain, now or before midnight: its recordings live. */
+  isOwn(chain: string): boolean;
+  /** Whether this process has said that a recording of another is over. */
+  isGivenUp(recording: string): boolean;
+  nowMs: number;
+  /** How many days back chains are looked at. */
+  days: number;
+}
+
 /**
  * Recordings without an end whose gateway is gone: another one that has been silent for {@linkcode SILENCE_MS}, or an earlier
  * process of this instance.
  *
- * @param instance this process's
- * @param ownChain the chain that this process writes now: its recordings live
- * @param days how many days back chains are looked at
+ * @throws what the store throws
  */
-export async function findLostRecordings(
-  store: RecordingStore,
-  { instance, isOwn, nowMs, days }: {
-    instance: string;
-    isOwn: (path: string) => boolean;
-    nowMs: number;
-    days: number;
-  },
-): Promise<LostRecording[]> {
-  const open = new Map<string, { auditId: string; chain: string; writer: string }>();
-  const over = new Set<string>();
-  const heardMs = new Map<string, number>();
+export async function findLostRecordings(search: LostSearch): Promise<LostRecording[]> {
+  const { store, summaries, instance, nowMs, days } = search;
+  const chains = new Map<string, ChainSummary & { writer: string }>();
   for (let back = days; back >= 0; back--) {
-    for await (const { path: chain } of store.list(`${dayOf(nowMs - back * DAY_MS)}/`)) {
-      const writer = chainInstance(chain);
-      if (writer === undefined) continue;
-      const { entries, lastAt } = await readChain(store, chain);
-      // A session of yesterday lives for as long as its gateway is heard in today's chain.
-      heardMs.set(writer, Math.max(heardMs.get(writer) ?? 0, Date.parse(lastAt) || 0));
-      for (const entry of entries) {
-        if (entry.event === "began") open.set(entry.recording, { auditId: entry.auditId, chain, writer });
-        if (entry.event === "ended" || entry.event === "broke" || entry.event === "deleted") {
-          over.add(entry.recording);
-        }
-      }
+    for await (const file of store.list(`${dayOf(nowMs - back * DAY_MS)}/`)) {
+      const writer = chainInstance(file.path);
+      if (writer === undefined || search.isOwn(file.path)) continue;
+      chains.set(file.path, { ...await summaries.of(file), writer });
     }
   }
-  const isGone = (chain: string, writer: string) =>
-    writer === instance ? !isOwn(chain) : nowMs - (heardMs.get(writer) ?? 0) > SILENCE_MS;
-  return [...open]
-    .filter(([path, { chain, writer }]) => !over.has(path) && isGone(chain, writer))
-    .map(([path, { auditId }]) => ({ path, auditId }));
+  summaries.keep(new Set(chains.keys()));
+  // A session of yesterday lives for as long as its gateway is heard in today's chain.
+  const heardMs = new Map<string, number>();
+  for (const { writer, heardMs: ms } of chains.values()) {
+    heardMs.set(writer, Math.max(heardMs.get(writer) ?? 0, ms));
+  }
+  const isOver = (path: string) =>
+    search.isGivenUp(path) || chains.values().some(({ over }) => over.has(path));
+  return [...chains.values()]
+    .filter(({ writer }) => writer === instance || nowMs - (heardMs.get(writer) ?? 0) > SILENCE_MS)
+    .flatMap(({ open }) => [...open])
+    .filter(([path]) => !isOver(path))
+    .map(([path, auditId]) => ({ path, auditId }));
 }
 
 /**

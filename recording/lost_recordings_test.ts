@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { MemoryStore } from "../tests/support/memory_store.ts";
 import { RecordingArchive, type RecordingFacts } from "./archive.ts";
 import { ChainWriter } from "./chain_writer.ts";
-import { claim, findLostRecordings, readLostSession, SILENCE_MS } from "./lost_recordings.ts";
+import { ChainSummaries } from "./chain_summaries.ts";
+import {
+  claim,
+  findLostRecordings,
+  type LostSearch,
+  readLostSession,
+  SILENCE_MS,
+} from "./lost_recordings.ts";
 
 const FACTS: RecordingFacts = {
   auditId: "a",
@@ -44,10 +51,38 @@ async function gone(store: MemoryStore, instance: string): Promise<void> {
 
 const TERMS = { isRequired: true, streams: "content" } as const;
 
+function search(store: MemoryStore, options: Partial<LostSearch> = {}): LostSearch {
+  return {
+    ...{ store, summaries: new ChainSummaries(store), instance: "gateway-0", nowMs: Date.now(), days: 2 },
+    ...{ isOwn: () => false, isGivenUp: () => false },
+    ...options,
+  };
+}
+
 async function find(store: MemoryStore, instance: string, nowMs = Date.now(), isOwn = (_: string) => false) {
-  const found = await findLostRecordings(store, { instance, isOwn, nowMs, days: 2 });
+  const found = await findLostRecordings(search(store, { instance, nowMs, isOwn }));
   return found.map(({ auditId }) => auditId).sort();
 }
+
+Deno.test("a chain is read again only when it has grown", async () => {
+  const store = new MemoryStore();
+  await gone(store, "gateway-0");
+  let opens = 0;
+  const open = store.open.bind(store);
+  store.open = (path) => {
+    opens++;
+    return open(path);
+  };
+  const summaries = new ChainSummaries(store);
+  await findLostRecordings(search(store, { summaries }));
+  const first = opens;
+  assert.equal((await findLostRecordings(search(store, { summaries }))).length, 2);
+  assert.deepEqual([first, opens], [1, 1]);
+  const [chain = ""] = [...store.files.keys()].filter((path) => path.endsWith(".chain"));
+  store.files.get(chain)!.push(new TextEncoder().encode("more"));
+  await findLostRecordings(search(store, { summaries }));
+  assert.equal(opens, 2);
+});
 
 Deno.test("what an earlier process of this instance left open is lost, at once", async () => {
   const store = new MemoryStore();
@@ -100,9 +135,7 @@ Deno.test("what was given up once is not lost again", async () => {
 Deno.test("one replica alone claims a lost recording, and another when the first has died over it", async () => {
   const store = new MemoryStore();
   await gone(store, "gateway-0");
-  const [lost] = await findLostRecordings(store, {
-    ...{ instance: "gateway-0", isOwn: () => false, nowMs: Date.now(), days: 1 },
-  });
+  const [lost] = await findLostRecordings(search(store));
   const [one, other] = await Promise.all([claim(store, lost!, Date.now()), claim(store, lost!, Date.now())]);
   assert.equal([one, other].filter((each) => each !== undefined).length, 1);
   const later = Date.now() + SILENCE_MS + 1000;

@@ -28,9 +28,12 @@ export async function settleLostSessions(
   { journal, report }: Pick<Gate, "journal" | "report">,
   nowMs = Date.now(),
 ): Promise<number> {
-  const { store, instance } = archive;
-  const isOwn = (chain: string) => archive.isOwn(chain);
-  const lost = await findLostRecordings(store, { instance, isOwn, nowMs, days: DAYS });
+  const { store, instance, summaries } = archive;
+  const lost = await findLostRecordings({
+    ...{ store, summaries, instance, nowMs, days: DAYS },
+    isOwn: (chain) => archive.isOwn(chain),
+    isGivenUp: (recording) => archive.isGivenUp(recording),
+  });
   let settled = 0;
   for (const recording of lost) {
     const done = await claim(store, recording, nowMs);
