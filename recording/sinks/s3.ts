@@ -11,7 +11,7 @@ import {
 import { MemoryBudget } from "./s3_budget.ts";
 import { readText, S3Client, type S3ClientOptions } from "./s3_client.ts";
 import { joinSegments, lacksBytes, type Segment, totalBytes } from "./s3_join.ts";
-import { S3Objects } from "./s3_objects.ts";
+import { type ObjectLock, S3Objects } from "./s3_objects.ts";
 
 /** How recordings lie in a bucket. */
 export interface S3StoreOptions extends S3ClientOptions {
@@ -257,13 +257,15 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     const fence = isFenced ? await this.#fence(path, found.segments) : undefined;
     const { segments } = found;
     const { partBytes } = this.#options;
+    const lock = this.#lock();
     const holds = Math.max(MIN_JOIN_BYTES, Math.min(partBytes, totalBytes(segments)));
     await this.#budget.spend(holds, () =>
       joinSegments({
         objects: this.#objects,
         key: this.#key(path),
         segments,
-        headers: { ...this.#encryptionHeaders(), ...this.#lockHeaders() },
+        headers: { ...this.#encryptionHeaders(), ...lockHeaders(lock) },
+        lock,
         partBytes,
         until,
       }));
@@ -421,17 +423,26 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     };
   }
 
-  #lockHeaders(): Record<string, string> {
-    const { mode = "GOVERNANCE", retainDays, legalHold } = this.#options.objectLock ?? {};
-    const until = retainDays === undefined ? undefined : new Date(Date.now() + retainDays * 86_400_000);
-    return {
-      ...(until && {
-        "x-amz-object-lock-mode": mode,
-        "x-amz-object-lock-retain-until-date": until.toISOString(),
-      }),
-      ...(legalHold && { "x-amz-object-lock-legal-hold": "ON" }),
-    };
+  /** As from now. */
+  #lock(): ObjectLock | undefined {
+    const { objectLock } = this.#options;
+    if (objectLock === undefined) return undefined;
+    const { mode = "GOVERNANCE", retainDays, legalHold = false } = objectLock;
+    const retainUntil = retainDays === undefined ? undefined : new Date(Date.now() + retainDays * 86_400_000);
+    return { mode, retainUntil, hasLegalHold: legalHold };
   }
+}
+
+function lockHeaders(lock: ObjectLock | undefined): Record<string, string> {
+  if (lock === undefined) return {};
+  const { mode, retainUntil, hasLegalHold } = lock;
+  return {
+    ...(retainUntil && {
+      "x-amz-object-lock-mode": mode,
+      "x-amz-object-lock-retain-until-date": retainUntil.toISOString(),
+    }),
+    ...(hasLegalHold && { "x-amz-object-lock-legal-hold": "ON" }),
+  };
 }
 
 class S3File implements RecordingFile {

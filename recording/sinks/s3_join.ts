@@ -1,6 +1,13 @@
+import { createHash } from "node:crypto";
 import { StoreError } from "../store.ts";
 import type { Until } from "./s3_client.ts";
-import { digestOfParts, type S3Objects, sameBytes, type UploadedPart } from "./s3_objects.ts";
+import {
+  digestOfParts,
+  type ObjectLock,
+  type S3Objects,
+  sameBytes,
+  type UploadedPart,
+} from "./s3_objects.ts";
 
 /** What was durable with one append. */
 export interface Segment {
@@ -19,6 +26,8 @@ export interface Joining {
   segments: readonly Segment[];
   /** What the object is written with. */
   headers: Readonly<Record<string, string>>;
+  /** What the object must be locked with before its segments may go. */
+  lock: ObjectLock | undefined;
   /** Bytes that are held at once, beside a few segments; S3 wants 5 MiB at least. */
   partBytes: number;
   until: Until;
@@ -37,6 +46,12 @@ const MAX_PARTS = 10_000;
  * @throws {StoreError} `damaged` where bytes are missing, `exists` where the object is there and holds something else
  */
 export async function joinSegments(joining: Joining): Promise<void> {
+  const { objects, key, lock, until } = joining;
+  await writeOrCompare(joining);
+  if (lock !== undefined) await objects.ensureLock(key, lock, until);
+}
+
+async function writeOrCompare(joining: Joining): Promise<void> {
   const { objects, key, segments, until } = joining;
   if (await objects.head(key, until) !== undefined) return await compare(joining);
   checkOrder(segments);
@@ -97,22 +112,27 @@ async function upload(joining: Joining, total: number): Promise<void> {
   const name = await objects.beginUpload(key, headers, until);
   try {
     const parts: UploadedPart[] = [];
-    const put = async (body: Uint8Array<ArrayBuffer>) =>
-      void parts.push(await objects.putPart(key, name, parts.length + 1, body, until));
     const buffer = new Uint8Array(partBytes);
     let held = 0;
+    // Digested as it comes: the whole part at once would be copied, or hold up all else.
+    let hash = createHash("sha256");
+    const put = async () => {
+      const body = buffer.subarray(0, held);
+      parts.push(await objects.putPart(key, name, parts.length + 1, body, hash.digest(), until));
+      hash = createHash("sha256");
+      held = 0;
+    };
     for await (const bytes of read(joining)) {
       for (let at = 0; at < bytes.length;) {
         const piece = bytes.subarray(at, at + partBytes - held);
         buffer.set(piece, held);
+        hash.update(piece);
         held += piece.length;
         at += piece.length;
-        if (held < partBytes) continue;
-        await put(buffer);
-        held = 0;
+        if (held === partBytes) await put();
       }
     }
-    if (held > 0) await put(buffer.subarray(0, held));
+    if (held > 0) await put();
     await objects.completeUpload(key, name, parts, until);
     await checkWritten(joining, total, digestOfParts(parts));
   } catch (thrown) {

@@ -25,6 +25,16 @@ export interface ObjectFacts {
   bytes: number;
   /** Base64; of an object made of parts, of their digests, and followed by their number. Not every store tells. */
   sha256: string | undefined;
+  isRetained: boolean;
+  isHeld: boolean;
+}
+
+/** What keeps an object from being removed. */
+export interface ObjectLock {
+  mode: "GOVERNANCE" | "COMPLIANCE";
+  /** Until when; `undefined`: for no time of its own. */
+  retainUntil: Date | undefined;
+  hasLegalHold: boolean;
 }
 
 /** A part of an object that is being put together. */
@@ -44,10 +54,15 @@ const WITH_CHECKSUM = { "x-amz-checksum-mode": "ENABLED" };
 export class S3Objects {
   readonly #client: S3Client;
   readonly #onlyNew: Readonly<Record<string, string>>;
+  readonly #pageSize: number;
 
-  /** @param hasConditions whether the store refuses `If-None-Match: *` where there is such an object */
-  constructor(client: S3Client, hasConditions: boolean) {
+  /**
+   * @param hasConditions whether the store refuses `If-None-Match: *` where there is such an object
+   * @param pageSize objects in one answer to a listing
+   */
+  constructor(client: S3Client, hasConditions: boolean, pageSize: number = LIST_PAGE) {
     this.#client = client;
+    this.#pageSize = pageSize;
     this.#onlyNew = hasConditions ? { "if-none-match": "*" } : {};
   }
 
@@ -100,7 +115,12 @@ export class S3Objects {
         async (response) => {
           await ignoreBody(response);
           const bytes = Number(response.headers.get("content-length") ?? NaN);
-          return { bytes, sha256: response.headers.get("x-amz-checksum-sha256") ?? undefined };
+          return {
+            bytes,
+            sha256: response.headers.get("x-amz-checksum-sha256") ?? undefined,
+            isRetained: response.headers.get("x-amz-object-lock-mode") !== null,
+            isHeld: response.headers.get("x-amz-object-lock-legal-hold") === "ON",
+          };
         },
         until,
       );
@@ -178,7 +198,7 @@ export class S3Objects {
       const query = {
         "list-type": "2",
         "encoding-type": "url",
-        "max-keys": String(LIST_PAGE),
+        "max-keys": String(this.#pageSize),
         prefix,
         ...(token !== undefined && { "continuation-token": token }),
       };
@@ -207,6 +227,27 @@ export class S3Objects {
     }
   }
 
+  /** Locks an object that is there, as far as the store does not say that it is: not all take a lock with an upload's begin. */
+  async ensureLock(
+    key: string,
+    { mode, retainUntil, hasLegalHold }: ObjectLock,
+    until: Until,
+  ): Promise<void> {
+    const facts = await this.head(key, until);
+    if (retainUntil !== undefined && !facts?.isRetained) {
+      const date = `<RetainUntilDate>${retainUntil.toISOString()}</RetainUntilDate>`;
+      await this.#putSubresource(
+        key,
+        "retention",
+        document("Retention", `<Mode>${mode}</Mode>${date}`),
+        until,
+      );
+    }
+    if (hasLegalHold && !facts?.isHeld) {
+      await this.#putSubresource(key, "legal-hold", document("LegalHold", "<Status>ON</Status>"), until);
+    }
+  }
+
   /** Begins to put an object together. @returns what names the attempt */
   async beginUpload(
     key: string,
@@ -224,15 +265,18 @@ export class S3Objects {
     return upload;
   }
 
-  /** @param number from 1 */
+  /**
+   * @param number from 1
+   * @param sha256 of the body
+   */
   async putPart(
     key: string,
     upload: string,
     number: number,
     body: Uint8Array<ArrayBuffer>,
+    sha256: Uint8Array,
     until: Until,
   ): Promise<UploadedPart> {
-    const sha256 = await sha256Of(body);
     const query = { partNumber: String(number), uploadId: upload };
     const etag = await this.#client.send({ method: "PUT", key, query, body, sha256 }, async (response) => {
       await ignoreBody(response);
@@ -276,6 +320,16 @@ export class S3Objects {
   /** Gives an upload up, so that its parts cost nothing. */
   async abortUpload(key: string, upload: string): Promise<void> {
     await this.#client.send({ method: "DELETE", key, query: { uploadId: upload } }, ignoreBody);
+  }
+
+  async #putSubresource(
+    key: string,
+    name: string,
+    body: Uint8Array<ArrayBuffer>,
+    until: Until,
+  ): Promise<void> {
+    const headers = { "content-md5": contentMd5(body) };
+    await this.#client.send({ method: "PUT", key, query: { [name]: "" }, headers, body }, ignoreBody, until);
   }
 
   async #inTime<T>(work: Promise<T>, key: string): Promise<T> {

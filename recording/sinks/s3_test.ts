@@ -334,6 +334,25 @@ test("S3Store locks what is whole, and asks for encryption of everything", async
   encryption: { algorithm: "aws:kms", kmsKeyId: "k-1" },
 });
 
+test(
+  "S3Store locks what is of several parts, though the store takes no lock with an upload's begin",
+  async ({ s3, store }) => {
+    await write(store, PATH, "0123456789", "0123456789");
+    const { headers } = s3.objects.get(`prod/${PATH}`)!;
+    assert.equal(headers.get("x-amz-object-lock-mode"), "GOVERNANCE");
+    assert.equal(headers.get("x-amz-object-lock-legal-hold"), "ON");
+    assert.equal(s3.objects.size, 1);
+  },
+  { partBytes: 15, objectLock: { retainDays: 1, legalHold: true } },
+);
+
+test("S3Store keeps the segments where what is whole cannot be locked", async ({ s3, store, troubles }) => {
+  s3.fate = (request) => request.endsWith("?retention") ? refusal(403, "AccessDenied") : undefined;
+  await write(store, PATH, "0123456789", "0123456789");
+  assert.match(troubles[0] ?? "", /AccessDenied/);
+  assert.equal(s3.text(`prod/.parts/${PATH}/0000000000000000`), "0123456789");
+}, { partBytes: 15, objectLock: { retainDays: 1 } });
+
 test("S3Store keeps the segments where the object that it made is not what it wrote", async ({ s3, store, troubles }) => {
   const file = await store.create(PATH);
   await file.append(bytes("x"));

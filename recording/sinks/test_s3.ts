@@ -47,7 +47,7 @@ export class TestS3 implements AsyncDisposable {
     const url = new URL(request.url);
     const key = decodeURIComponent(url.pathname).split("/").slice(2).join("/");
     const query = [...url.searchParams.keys()].filter((name) =>
-      /^(uploads|uploadId|delete|list-type)$/.test(name)
+      /^(uploads|uploadId|delete|list-type|retention|legal-hold)$/.test(name)
     );
     const name = `${request.method} ${key}${query.length > 0 ? `?${query[0]}` : ""}`;
     this.requests.push(name);
@@ -76,6 +76,7 @@ export class TestS3 implements AsyncDisposable {
       case "HEAD":
         return key === "" ? this.#list(query) : this.#get(request, key);
       case "PUT":
+        if (query.has("retention") || query.has("legal-hold")) return this.#lock(key, body);
         if (upload !== null) return this.#putPart(upload, Number(query.get("partNumber")), body);
         return this.#put(request, key, body);
       case "DELETE":
@@ -92,8 +93,9 @@ export class TestS3 implements AsyncDisposable {
     if (held === undefined) return refusal(404, "NoSuchKey");
     const isHead = request.method === "HEAD";
     const headers = new Headers({ "content-length": String(held.bytes.length) });
-    const digest = held.headers.get("x-amz-checksum-sha256");
-    if (digest !== null) headers.set("x-amz-checksum-sha256", digest);
+    for (const [name, value] of held.headers) {
+      if (/^x-amz-(checksum-sha256|object-lock-.*)$/.test(name)) headers.set(name, value);
+    }
     const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "") ?? [];
     if (from === undefined) return new Response(isHead ? null : held.bytes, { headers });
     if (Number(from) >= held.bytes.length) return refusal(416, "InvalidRange");
@@ -108,6 +110,18 @@ export class TestS3 implements AsyncDisposable {
     if ((request.headers.get("x-amz-checksum-sha256") ?? digest) !== digest) return refusal(400, "BadDigest");
     this.objects.set(key, { bytes, headers: request.headers, modifiedAt: new Date() });
     return new Response(null, { headers: { etag: '"1"' } });
+  }
+
+  #lock(key: string, body: Uint8Array): Response {
+    const text = new TextDecoder().decode(body);
+    const headers = this.objects.get(key)?.headers;
+    const [, mode, until] = /<Mode>(.*)<\/Mode><RetainUntilDate>(.*)<\/RetainUntilDate>/.exec(text) ?? [];
+    if (mode !== undefined && until !== undefined) {
+      headers?.set("x-amz-object-lock-mode", mode);
+      headers?.set("x-amz-object-lock-retain-until-date", until);
+    }
+    if (text.includes("<Status>ON</Status>")) headers?.set("x-amz-object-lock-legal-hold", "ON");
+    return new Response(null);
   }
 
   #begin(): Response {
