@@ -262,10 +262,23 @@ for (const below of ["", DAY]) {
     }));
 }
 
+Deno.test("verify tells of a recording that is there though a chain calls it deleted", () =>
+  inFolder(async (folder, key) => {
+    await makeStore(folder);
+    const [store, signer] = [new FolderStore(folder), new Signer(PRIVATE_KEY)];
+    const chain = await ChainWriter.open({ store, signer, instance: "gw-1", now: () => NOW_MS });
+    await chain.add({ event: "deleted", recording: `${DAY}/a.rec`, reason: "older than 90 days" });
+    await chain.close();
+    const { code, out } = await run("verify", folder, "--key", key);
+    assert.equal(code, 1);
+    assert.match(out, /a\.rec: recording_undeleted: a chain says that it was deleted, and it is there\n/);
+  }));
+
 Deno.test("a mark or a hold beside a recording is no chain", () =>
   inFolder(async (folder, key) => {
     await makeStore(folder);
     await Deno.writeTextFile(join(folder, DAY, "a-lost.chain"), "the end was written by another gateway\n");
+    await Deno.writeTextFile(join(folder, DAY, "a.rec.hold"), "{}");
     assert.equal((await run("verify", folder, "--key", key)).code, 0);
   }));
 

@@ -17,6 +17,8 @@ export interface ChainFinding {
     | "recording_missing"
     /** A recording is there that no chain names. */
     | "recording_unnamed"
+    /** A recording is there that a chain says was deleted: whoever was to delete it was cut off. */
+    | "recording_undeleted"
     /** A recording is whole, and not the one that the chain saw end. */
     | "recording_replaced"
     /** A recording has no end, and the chain saw it end. */
@@ -131,8 +133,14 @@ export class ChainAudit {
 
   *#checkRecordings(): Generator<ChainFinding, void, undefined> {
     for (const [path, link] of this.#recordings) {
-      const { begun, endedLink, broke } = this.#claims.get(path) ?? {};
-      if (begun === undefined) {
+      const { begun, endedLink, broke, isDeleted } = this.#claims.get(path) ?? {};
+      if (isDeleted) {
+        yield {
+          code: "recording_undeleted",
+          path,
+          message: "a chain says that it was deleted, and it is there",
+        };
+      } else if (begun === undefined) {
         yield { code: "recording_unnamed", path, message: "no chain names it" };
       } else if (link === undefined && endedLink !== undefined) {
         const message = "it is not as it was when its gateway ended it";
