@@ -35,17 +35,23 @@ export interface ApiCall {
   allow(reason: string): Promise<void>;
 }
 
-/** A session of this replica: one that runs, or one of the last that ended. */
-export interface KnownSession {
+/** What is known of a session of this replica. */
+export interface SessionFacts {
   readonly auditId: string;
   readonly kind: string;
   readonly namespace: string;
   readonly pod: string;
   readonly container?: string;
+  /** As whom it runs. */
   readonly username: string;
   readonly startedAt: Date;
   /** Where its recording lies below the store. */
   readonly recording?: string;
+}
+
+/** A session of this replica: one that runs, or one of the last that ended. */
+export interface KnownSession {
+  readonly facts: SessionFacts;
   readonly isLive: boolean;
   /** @returns when it has ended and that was written down */
   end(by: string): Promise<void>;

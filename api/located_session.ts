@@ -18,7 +18,8 @@ export interface LocatedSession {
 export async function locate(gate: ApiGate, auditId: string): Promise<LocatedSession | undefined> {
   const here = gate.sessions.find(auditId);
   if (here !== undefined) {
-    return { namespace: here.namespace, recording: here.recording, isOver: !here.isLive, here };
+    const { namespace, recording } = here.facts;
+    return { namespace, recording, isOver: !here.isLive, here };
   }
   const row = gate.catalog && await indexed(gate.catalog.session(auditId));
   if (row === undefined) return undefined;

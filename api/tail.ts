@@ -95,8 +95,8 @@ class TailStream {
 }
 
 /** What the session is, before anything that happens in it. */
-function firstWords(session: KnownSession, { streams, hasGap }: Watcher): string {
-  const { auditId, kind, namespace, pod, container, username, startedAt } = session;
+function firstWords({ facts }: KnownSession, { streams, hasGap }: Watcher): string {
+  const { auditId, kind, namespace, pod, container, username, startedAt } = facts;
   const header = { auditId, kind, namespace, pod, container, username, startedAt, streams };
   const gap = hasGap ? message("gap", { message: "some of what came since is not kept any more" }) : "";
   return `retry: ${RETRY_MS}\n${message("header", header)}${gap}`;

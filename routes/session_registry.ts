@@ -17,7 +17,8 @@ export interface SessionFacts {
 }
 
 /** A session of this process: one that runs, or one of the last that ended. */
-export interface KnownSession extends SessionFacts {
+export interface KnownSession {
+  readonly facts: SessionFacts;
   readonly isLive: boolean;
   /** Ends it. @returns when it has ended and that was written down */
   end(by: string): Promise<void>;
@@ -87,14 +88,7 @@ export class SessionRegistry {
 
 /** A session that runs. */
 export class LiveEntry implements KnownSession {
-  readonly auditId: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly pod: string;
-  readonly container?: string;
-  readonly username: string;
-  readonly startedAt: Date;
-  readonly recording?: string;
+  readonly facts: SessionFacts;
   readonly feed: SessionFeed;
   readonly #mayWatch: () => boolean;
   readonly #onEnd: () => void;
@@ -107,15 +101,7 @@ export class LiveEntry implements KnownSession {
     mayWatch: () => boolean;
     onEnd: () => void;
   }) {
-    const { auditId, kind, namespace, pod, container, username, startedAt, recording } = facts;
-    this.auditId = auditId;
-    this.kind = kind;
-    this.namespace = namespace;
-    this.pod = pod;
-    if (container !== undefined) this.container = container;
-    this.username = username;
-    this.startedAt = startedAt;
-    if (recording !== undefined) this.recording = recording;
+    this.facts = facts;
     this.feed = feed;
     this.#mayWatch = mayWatch;
     this.#onEnd = onEnd;
@@ -171,31 +157,16 @@ export class LiveEntry implements KnownSession {
 
 /** A session that has ended. */
 class EndedEntry implements KnownSession {
-  readonly auditId: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly pod: string;
-  readonly username: string;
-  readonly startedAt: Date;
-  readonly recording?: string;
   readonly isLive = false;
 
-  constructor({ auditId, kind, namespace, pod, username, startedAt, recording }: SessionFacts) {
-    this.auditId = auditId;
-    this.kind = kind;
-    this.namespace = namespace;
-    this.pod = pod;
-    this.username = username;
-    this.startedAt = startedAt;
-    if (recording !== undefined) this.recording = recording;
-  }
+  constructor(readonly facts: SessionFacts) {}
 
   end(): Promise<void> {
     return Promise.resolve();
   }
 
   watch(): Watcher {
-    throw new Refusal("Gone", `session "${this.auditId}" has ended`);
+    throw new Refusal("Gone", `session "${this.facts.auditId}" has ended`);
   }
 }
 

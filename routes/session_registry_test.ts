@@ -20,7 +20,7 @@ Deno.test("a session is known while it runs, and for a while after", () => {
   assert.equal(registry.find("a"), entry);
   entry.over(END);
   const ended = registry.find("a");
-  assert.deepEqual([ended?.isLive, ended?.namespace, ended?.recording], [false, "default", FACTS.recording]);
+  assert.deepEqual([ended?.isLive, ended?.facts], [false, FACTS]);
   registry.enter({ ...FACTS, auditId: "b" }).over(END);
   assert.deepEqual([registry.find("a"), registry.find("b")?.isLive], [undefined, false]);
 });
