@@ -55,6 +55,13 @@ export interface RecordingStore {
   list(prefix: string): AsyncIterable<StoredRecording>;
   /** Removes a recording. That there is none is no error. */
   remove(path: string): Promise<void>;
+  /**
+   * Makes one of the pieces that a gateway left which is gone; it can append nothing more from then on. Absent where a
+   * recording has no pieces.
+   *
+   * @throws {StoreError} `exists` where it turns out to be written still
+   */
+  assemble?(path: string): Promise<void>;
 }
 
 /** What every recording's path ends in. */

@@ -1,6 +1,7 @@
 import type { RecordingFile } from "../recorder.ts";
 import {
   type ByteRange,
+  CHAIN_SUFFIX,
   checkRange,
   checkRecordingPath,
   isStored,
@@ -56,6 +57,14 @@ const MIN_JOIN_BYTES = 256 * 1024;
 
 /** So that keys sort as numbers do: digits of the largest offset. */
 const OFFSET_DIGITS = 16;
+
+const DAY_MS = 86_400_000;
+
+/** A chain is written for a day. */
+const ABANDONED_CHAIN_DAYS = 2;
+
+/** No session is silent for so long. */
+const ABANDONED_RECORDING_DAYS = 30;
 
 /** Beside the segments of a recording: who writes it. Made first, removed last. */
 const BEGUN = "begun";
@@ -208,6 +217,28 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     checkRecordingPath(path);
     if (this.#writing.has(path)) throw new StoreError("exists", `${path} is being written by this process`);
     await this.#join(path, true);
+  }
+
+  /**
+   * Assembles what nobody writes any more: what an earlier process of this instance left, chains of another one that are
+   * older than any that is written, and recordings that are older than any session.
+   *
+   * @returns how many there were; what could not be assembled is told to `onTrouble`, and is left
+   */
+  async assembleAbandoned(nowMs: number): Promise<number> {
+    let count = 0;
+    for await (const { path, modifiedAt, instance } of this.unjoined()) {
+      const days = path.endsWith(CHAIN_SUFFIX) ? ABANDONED_CHAIN_DAYS : ABANDONED_RECORDING_DAYS;
+      const isOld = nowMs - modifiedAt.getTime() > days * DAY_MS;
+      if (!isOld && instance !== this.#options.instance) continue;
+      try {
+        await this.assemble(path);
+        count++;
+      } catch (cause) {
+        this.#options.onTrouble(`${path}, which a gateway left, is not one object yet`, cause);
+      }
+    }
+    return count;
   }
 
   /** Waits until everything that was closed is one object, or failed to become one. */
@@ -428,7 +459,7 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     const { objectLock } = this.#options;
     if (objectLock === undefined) return undefined;
     const { mode = "GOVERNANCE", retainDays, legalHold = false } = objectLock;
-    const retainUntil = retainDays === undefined ? undefined : new Date(Date.now() + retainDays * 86_400_000);
+    const retainUntil = retainDays === undefined ? undefined : new Date(Date.now() + retainDays * DAY_MS);
     return { mode, retainUntil, hasLegalHold: legalHold };
   }
 }

@@ -426,6 +426,24 @@ test("S3Store.assemble gives way to a gateway that appends meanwhile", async ({ 
   assert.equal(await text(await other.open(PATH)), "onetwo");
 });
 
+test("S3Store.assembleAbandoned assembles what no gateway can be writing, and nothing else", async ({ s3, store, open }) => {
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000);
+  for (const [path, days] of [["new", 0], ["old", 29], ["older", 31]] as const) {
+    for (const suffix of [".rec", ".chain"]) {
+      await (await store.create(path + suffix)).append(bytes(path));
+      for (const [key, held] of s3.objects) if (key.includes(path + suffix)) held.modifiedAt = daysAgo(days);
+    }
+  }
+  const left = async (by: S3Store) => (await Array.fromAsync(by.unjoined())).map(({ path }) => path);
+  const other = await open({ instance: "two" });
+  assert.equal(await other.assembleAbandoned(Date.now()), 3);
+  assert.deepEqual(await left(other), ["new.chain", "new.rec", "old.rec"]);
+  assert.equal(await store.assembleAbandoned(Date.now()), 0, "it writes them itself");
+  const again = await open({ instance: "one" });
+  assert.equal(await again.assembleAbandoned(Date.now()), 3);
+  assert.deepEqual(await left(again), []);
+});
+
 test("S3Store.assemble by two at once loses nothing", async ({ s3, store, open }) => {
   const file = await store.create(PATH);
   for (let index = 0; index < 20; index++) await file.append(bytes(`${index} `));
