@@ -6,6 +6,7 @@ import { S3Store, type S3StoreOptions } from "../../recording/sinks/s3.ts";
 import { S3Client } from "../../recording/sinks/s3_client.ts";
 import { S3Objects } from "../../recording/sinks/s3_objects.ts";
 import { StoreError } from "../../recording/store.ts";
+import { issue, makeAuthority } from "../cluster/certificates.ts";
 import { type AccessKey, S3Server } from "./support/s3_server.ts";
 import { TcpProxy } from "./support/tcp_proxy.ts";
 
@@ -273,3 +274,41 @@ async function append(
   hash.update(part);
   await file.append(part);
 }
+
+Deno.test({
+  name: "S3Store trusts the authority that it is told of, and no other",
+  sanitizeOps: true,
+  sanitizeResources: true,
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const authority = await makeAuthority("s3");
+      const leaf = await issue(authority, { commonName: "s3", ipAddresses: ["127.0.0.1"] });
+      const rogue = await makeAuthority("rogue");
+      const at = (name: string) => join(folder, name);
+      await Deno.writeTextFile(at("ca.crt"), authority.certificate.toString("pem"));
+      await Deno.writeTextFile(at("rogue.crt"), rogue.certificate.toString("pem"));
+      await Deno.writeTextFile(at("tls.crt"), leaf.certificate);
+      await Deno.writeTextFile(at("tls.key"), leaf.key);
+      await Deno.writeTextFile(at("word"), "any");
+      await using server = await S3Server.start({ tls: { certFile: at("tls.crt"), keyFile: at("tls.key") } });
+      const options: S3StoreOptions = {
+        endpoint: server.url,
+        region: "us-east-1",
+        bucket: "evidence",
+        credentials: { accessKeyIdFile: at("word"), secretAccessKeyFile: at("word") },
+        instance: "one",
+        deadlineMs: 2_000,
+        onTrouble: (message, cause) => assert.fail(`${message}: ${cause}`),
+      };
+      for (const caFile of [undefined, at("rogue.crt")]) {
+        await using store = await S3Store.open({ ...options, ...(caFile && { caFile }) });
+        await assert.rejects(store.create(PATH), { code: "unavailable", message: /cannot be reached/ });
+      }
+      await using store = await S3Store.open({ ...options, caFile: at("ca.crt") });
+      await assert.rejects(store.create(PATH), { code: "not_found", message: /NoSuchBucket/ });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
