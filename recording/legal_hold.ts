@@ -1,4 +1,3 @@
-import { filesOf } from "./retention_files.ts";
 import {
   checkRecordingPath,
   HOLD_SUFFIX,
@@ -65,8 +64,7 @@ export async function releaseHold(
   recording: string,
   note: HoldNote,
 ): Promise<LegalHold | undefined> {
-  const isHeld = (await filesOf(store, checkRecordingPath(recording))).includes(holdPath(recording));
-  if (!isHeld) return undefined;
+  if (!await isThere(store, holdPath(recording))) return undefined;
   const hold = { path: recording, ...await readNote(store, holdPath(recording)) };
   const { path: _, ...held } = hold;
   const time = note.at.replaceAll(/[^0-9]/g, "");
@@ -83,11 +81,23 @@ export async function* listHolds(store: RecordingStore): AsyncGenerator<LegalHol
   }
 }
 
+/** Whether a store has something of that path, at this moment. @throws what the store throws, but for `not_found` */
+export async function isThere(store: RecordingStore, path: string): Promise<boolean> {
+  try {
+    const bytes = await store.open(path, { end: 1 });
+    await bytes.cancel();
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof StoreError && thrown.code === "not_found") return false;
+    throw thrown;
+  }
+}
+
 async function requireRecording(store: RecordingStore, recording: string): Promise<void> {
   if (!checkRecordingPath(recording).endsWith(RECORDING_SUFFIX)) {
     throw new StoreError("path_refused", `${recording} is no recording`);
   }
-  if ((await filesOf(store, recording)).includes(recording)) return;
+  if (await isThere(store, recording)) return;
   throw new StoreError("not_found", `there is no recording ${recording}`);
 }
 

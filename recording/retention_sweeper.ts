@@ -1,9 +1,8 @@
 import { dirname } from "node:path/posix";
 import type { RecordingArchive } from "./archive.ts";
 import { chainInstance, MAX_CHAIN_BYTES } from "./chain_writer.ts";
-import { holdPath } from "./legal_hold.ts";
+import { holdPath, isThere } from "./legal_hold.ts";
 import { type Deletion, type RetentionOptions, RetentionRule } from "./retention.ts";
-import { filesOf } from "./retention_files.ts";
 import { findLiving, readIfThere } from "./retention_living.ts";
 import {
   HOLD_SUFFIX,
@@ -39,6 +38,19 @@ interface Sweep {
   excess: number;
   chains: readonly StoredRecording[];
   nowMs: number;
+}
+
+/** What lies in the folder of one day. */
+interface Day {
+  recordings: StoredRecording[];
+  held: string[];
+  /** What goes with a recording, by its path. */
+  beside: ReadonlyMap<string, string[]>;
+}
+
+/** What is to be deleted, with what lies beside it. */
+interface Due extends Deletion {
+  beside?: readonly string[];
 }
 
 /** What a store holds, in short. */
@@ -135,9 +147,9 @@ export class RetentionSweeper {
   }
 
   /** Those of one day. Which of them live is looked up only for those that would be deleted otherwise. */
-  async #recordingsDue(archive: RecordingArchive, day: string, sweep: Sweep): Promise<Deletion[]> {
+  async #recordingsDue(archive: RecordingArchive, day: string, sweep: Sweep): Promise<Due[]> {
     const { rule, excess, chains, nowMs } = sweep;
-    const { recordings, held } = await readDay(archive.store, day);
+    const { recordings, held, beside } = await readDay(archive.store, day);
     const kept = new Set([...held, ...this.#refused]);
     for (const looked = new Set<string>();;) {
       const due = rule.due(
@@ -145,7 +157,9 @@ export class RetentionSweeper {
         excess,
       );
       const unknown = due.filter(({ path }) => !looked.has(path));
-      if (unknown.length === 0) return due;
+      if (unknown.length === 0) {
+        return due.map((deletion) => ({ ...deletion, beside: beside.get(deletion.path) ?? [] }));
+      }
       const living = await findLiving(
         archive.store,
         new Map(unknown.map(({ path, modifiedAt }) => [path, modifiedAt])),
@@ -176,20 +190,20 @@ export class RetentionSweeper {
     }
   }
 
-  async #delete(archive: RecordingArchive, deletions: readonly Deletion[]): Promise<SweepResult> {
+  async #delete(archive: RecordingArchive, deletions: readonly Due[]): Promise<SweepResult> {
     const done = { deleted: 0, bytes: 0 };
     for (let at = 0; at < deletions.length && !this.#isClosed; at += BATCH) {
       const batch = deletions.slice(at, at + BATCH);
       await this.#hooks.announce(batch);
       await Promise.all(batch.map(({ path, message }) => archive.tombstone(path, message)));
-      for (const { path, bytes } of batch) {
+      for (const due of batch) {
         try {
-          await remove(archive.store, path);
+          await remove(archive.store, due);
           done.deleted++;
-          done.bytes += bytes;
+          done.bytes += due.bytes;
         } catch (cause) {
-          if (isRefusal(cause) && this.#refused.size < MAX_REFUSED) this.#refused.add(path);
-          this.#hooks.report(`${path} was announced to be deleted, and is not`, cause);
+          if (isRefusal(cause) && this.#refused.size < MAX_REFUSED) this.#refused.add(due.path);
+          this.#hooks.report(`${due.path} was announced to be deleted, and is not`, cause);
         }
       }
     }
@@ -211,29 +225,36 @@ async function overviewOf(store: RecordingStore): Promise<Overview> {
   return { bytes, days: [...days].sort(), chains };
 }
 
-async function readDay(
-  store: RecordingStore,
-  day: string,
-): Promise<{ recordings: StoredRecording[]; held: string[] }> {
+async function readDay(store: RecordingStore, day: string): Promise<Day> {
   const recordings: StoredRecording[] = [];
   const held: string[] = [];
+  const beside = new Map<string, string[]>();
   for await (const file of store.list(prefixOf(day))) {
-    if (dirname(file.path) !== day) continue;
-    if (file.path.endsWith(RECORDING_SUFFIX)) recordings.push(file);
-    if (file.path.endsWith(HOLD_SUFFIX)) held.push(file.path.slice(0, -HOLD_SUFFIX.length));
-  }
-  return { recordings, held };
-}
-
-/** Removes a recording with what lies beside it, or a chain. The recording goes last: nothing is left alone. */
-async function remove(store: RecordingStore, path: string): Promise<void> {
-  if (path.endsWith(RECORDING_SUFFIX)) {
-    const files = await filesOf(store, path);
-    if (files.includes(holdPath(path))) throw new Error("it was put on legal hold meanwhile");
-    for (const file of files) {
-      if (file !== path) await store.remove(file);
+    const { path } = file;
+    if (dirname(path) !== day) continue;
+    if (path.endsWith(RECORDING_SUFFIX)) recordings.push(file);
+    else if (path.endsWith(HOLD_SUFFIX)) held.push(path.slice(0, -HOLD_SUFFIX.length));
+    else {
+      const recording = recordingBeside(path);
+      if (recording !== undefined) beside.set(recording, [...beside.get(recording) ?? [], path]);
     }
   }
+  return { recordings, held, beside };
+}
+
+/** Beside which recording a file lies: a release of its hold, or the mark that another gateway wrote its session's end. */
+function recordingBeside(path: string): string | undefined {
+  const [, released] = /^(.*\.rec)\.\d+\.released$/.exec(path) ?? [];
+  const [, lost] = /^(.*)-lost\.chain$/.exec(path) ?? [];
+  return released ?? (lost === undefined ? undefined : `${lost}${RECORDING_SUFFIX}`);
+}
+
+/** Removes a recording, and before it what lies beside it, so that nothing is left alone; or a chain. */
+async function remove(store: RecordingStore, { path, beside = [] }: Due): Promise<void> {
+  if (path.endsWith(RECORDING_SUFFIX) && await isThere(store, holdPath(path))) {
+    throw new Error("it was put on legal hold meanwhile");
+  }
+  for (const other of beside) await store.remove(other);
   await store.remove(path);
 }
 

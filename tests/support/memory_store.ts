@@ -24,7 +24,9 @@ export class MemoryStore implements RecordingStore {
   }
 
   open(path: string): Promise<ReadableStream<Uint8Array>> {
-    return Promise.resolve(ReadableStream.from(this.files.get(path) ?? []));
+    const parts = this.files.get(path);
+    if (parts === undefined) return Promise.reject(new StoreError("not_found", `there is no ${path}`));
+    return Promise.resolve(ReadableStream.from(parts));
   }
 
   async *list(prefix: string): AsyncGenerator<StoredRecording> {
