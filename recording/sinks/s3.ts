@@ -247,7 +247,8 @@ export class S3Store implements RecordingStore, AsyncDisposable {
   }
 
   /** Waits for joining that is under way, as long as for a request. What is not joined then is for the next process to assemble. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     for (const timer of this.#failed.values()) clearTimeout(timer);
     this.#failed.clear();
@@ -256,6 +257,10 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     await Promise.race([this.settle(), patience]);
     clearTimeout(timer);
     this.#client[Symbol.dispose]();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #append(path: string, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
