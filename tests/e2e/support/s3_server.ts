@@ -95,6 +95,13 @@ export class S3Server implements AsyncDisposable {
     return { id: find("AccessKeyId"), secret: find("SecretAccessKey") };
   }
 
+  /** @param headers such as one that lets its objects be locked */
+  async makeBucket(name: string, key: AccessKey, headers: Record<string, string> = {}): Promise<void> {
+    const secret = { accessKeyId: key.id, secretAccessKey: key.secret };
+    const aws = new AwsClient({ ...secret, service: "s3", region: "us-east-1" });
+    await textOf(await fetch(await aws.sign(`${this.url}/${name}`, { method: "PUT", headers })));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill("SIGKILL");
     await this.#process.status;
