@@ -25,8 +25,9 @@ Options:
       --reason TEXT      why; kept with the hold
       --by NAME          who says so; without it, who is logged in
 
-A hold is a file beside the recording, \`<recording>.hold\`: whoever can write there can place and remove it. It is for
-recordings in a folder. Those in S3 are held by the store itself: put a legal hold of its object lock on the object.
+A hold is a file beside the recording, \`<recording>.hold\`: whoever can write there can place and remove it. This command is
+for recordings in a folder. In S3, an object of that name holds its recording just so; a legal hold of S3's object lock
+protects what is stored from everybody, also where it is deleted from the listing.
 
 Exits with 1 when not everything that was named was `;
 

@@ -84,7 +84,7 @@ export async function* listHolds(store: RecordingStore): AsyncGenerator<LegalHol
 /** Whether a store has something of that path, at this moment. @throws what the store throws, but for `not_found` */
 export async function isThere(store: RecordingStore, path: string): Promise<boolean> {
   try {
-    const bytes = await store.open(path, { end: 1 });
+    const bytes = await store.open(path, { end: 0 });
     await bytes.cancel();
     return true;
   } catch (thrown) {
