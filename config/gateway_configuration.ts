@@ -8,6 +8,7 @@ import { kubernetes } from "./sections/kubernetes.ts";
 import { log } from "./sections/log.ts";
 import { policy } from "./sections/policy.ts";
 import { recording } from "./sections/recording.ts";
+import { resolveRecordingSink } from "./sections/recording_sink.ts";
 import { server } from "./sections/server.ts";
 import { sessions } from "./sections/sessions.ts";
 import { upstream } from "./sections/upstream.ts";
@@ -89,7 +90,7 @@ export function resolvePaths(checked: z.output<typeof gatewayConfiguration>, fil
     recording: {
       ...rest.recording,
       signingKeyFile: absolute(rest.recording.signingKeyFile),
-      sink: { ...rest.recording.sink, path: absolute(rest.recording.sink.path) },
+      sink: resolveRecordingSink(rest.recording.sink, absolute),
     },
     audit: {
       ...rest.audit,

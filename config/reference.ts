@@ -57,14 +57,18 @@ function rowsOf(section: JsonSchema, path: string[]): string[][] {
   });
 }
 
-/** Rows of the keys that an item of a list may have: those of each variant, its discriminator once. */
-function itemRows({ items }: JsonSchema, path: string[]): string[][] {
+/** Rows of the keys that a section of several kinds may have, or an item of a list: those of each variant. */
+function itemRows({ items, oneOf = [] }: JsonSchema, path: string[]): string[][] {
   const list = [...path.slice(0, -1), `${path.at(-1)}[]`];
-  return (items?.oneOf ?? []).flatMap((variant) => rowsOf(variant, list));
+  return [
+    ...oneOf.flatMap((variant) => rowsOf(variant, path)),
+    ...(items?.oneOf ?? []).flatMap((variant) => rowsOf(variant, list)),
+  ];
 }
 
 function typeOf(schema: JsonSchema): string {
   if (schema.const !== undefined) return code(schema.const);
+  if (schema.oneOf) return "section";
   if (schema.anyOf) return schema.anyOf.map(typeOf).join(", or ");
   if (schema.enum) return schema.enum.map(code).join(" or ");
   if (schema.type === "integer") return `whole number, ${schema.minimum} to ${schema.maximum}`;

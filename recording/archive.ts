@@ -140,6 +140,7 @@ export class RecordingArchive {
   async close(): Promise<void> {
     clearInterval(this.#heartbeat);
     await this.#chain.close();
+    await this.#store[Symbol.asyncDispose]?.();
   }
 }
 

@@ -4,7 +4,7 @@ import type { StdinMode } from "./document.ts";
 import { isRecipient } from "./encryption.ts";
 import { Signer } from "./signer.ts";
 import { FolderStore } from "./sinks/folder.ts";
-import type { RecordingStore } from "./store.ts";
+import { openS3Sink, type S3Sink } from "./sinks/s3_sink.ts";
 
 /** What an operator says about recordings. */
 export interface RecordingOptions {
@@ -18,7 +18,7 @@ export interface RecordingOptions {
   sealSeconds: number;
   signingKeyFile: string;
   recipients: readonly string[];
-  sink: { type: "folder"; path: string };
+  sink: { type: "folder"; path: string } | S3Sink;
 }
 
 /** Told of everything that could not be written, for the log. */
@@ -112,8 +112,13 @@ async function openArchive(
   const wrong = recipients.find((recipient) => !isRecipient(recipient));
   if (wrong !== undefined) throw new TypeError(`${wrong} is no age recipient`);
   const { stdin, windowBytes } = options;
-  return await RecordingArchive.open(storeOf(options), await readSigner(signingKeyFile), {
-    instance: options.instance ?? host().replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63),
+  const instance = options.instance ?? host().replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63);
+  const signer = await readSigner(signingKeyFile);
+  const store = options.sink.type === "folder"
+    ? new FolderStore(options.sink.path)
+    : await openS3Sink(options.sink, { instance, writeTimeoutSeconds, onTrouble: report });
+  return await RecordingArchive.open(store, signer, {
+    instance,
     stdin,
     windowBytes,
     windowMs: windowMilliseconds,
@@ -122,10 +127,6 @@ async function openArchive(
     recipients,
     onFailure: report,
   });
-}
-
-function storeOf({ sink }: RecordingOptions): RecordingStore {
-  return new FolderStore(sink.path);
 }
 
 async function readSigner(path: string): Promise<Signer> {

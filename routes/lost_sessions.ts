@@ -46,6 +46,9 @@ export async function settleLostSessions(
       settled++;
     }
     await done();
+    await store.assemble?.(recording.path).catch((cause) =>
+      report("a lost recording is not one object yet", cause, recording.auditId)
+    );
     await archive.giveUp(recording.path, recording.auditId, "the gateway was lost");
   }
   return settled;

@@ -1,5 +1,5 @@
-import { z } from "zod";
-import { expected, file, list, oneOf, section, text, wholeNumber } from "../values.ts";
+import { recordingSink } from "./recording_sink.ts";
+import { file, list, oneOf, section, text, wholeNumber } from "../values.ts";
 
 const retention = section({
   maxAgeDays: wholeNumber({
@@ -28,13 +28,6 @@ const retention = section({
   description:
     "How long recordings are kept: for ever, unless it is said otherwise. Each deletion is an event before it is done. What " +
     "is on legal hold (`postern hold`) stays, and so does the recording of a session that lives.",
-});
-
-const folder = section({
-  type: z.literal("folder").meta({ description: "Recordings are files in a folder." }),
-  path: file().default("/var/lib/postern/recordings").meta({
-    description: "The folder. It is made with mode 0700, files with 0600.",
-  }),
 });
 
 /** What is kept of the bytes that pass. */
@@ -98,10 +91,7 @@ export const recording = section({
   ).default([]).meta({
     description: "To whom recordings are encrypted, each `age1…`; empty: they are not encrypted.",
   }),
-  sink: z.discriminatedUnion("type", [folder], {
-    error: ({ code }) =>
-      code === "invalid_union" ? 'expected "folder"' : expected("a sink: a section with a type").error(),
-  }).prefault({ type: "folder" }).meta({ description: "Where recordings are kept." }),
+  sink: recordingSink,
   retention,
 }).prefault({}).meta({
   description: "What is kept of the bytes that pass: every session, unless it is said otherwise.",

@@ -61,7 +61,8 @@ export class Gateway implements Endpoint, AsyncDisposable {
     const running = Deno.env.get("POSTERN_E2E_GATEWAY");
     const port = freePort();
     const url = running ?? `https://127.0.0.1:${port}`;
-    const recordings = options.recording?.sink?.path ?? join(directory, "recordings");
+    const sink = options.recording?.sink;
+    const recordings = (sink?.type === "folder" ? sink.path : undefined) ?? join(directory, "recordings");
     const child = running === undefined ? await spawnGateway(cluster, directory, port, options) : undefined;
     const gateway = new Gateway(cluster, url, directory, child, recordings);
     await writeKubeconfig(cluster, url, gateway.kubeconfig);
