@@ -51,10 +51,10 @@ export class RetentionRule {
     return ms <= this.#expiredMs;
   }
 
-  /** How many bytes of recordings are too many. */
+  /** How many bytes of recordings are too many; below 0, how many there is room for. */
   excessOf(totalBytes: number): number {
     const { maxBytes } = this.#options;
-    return maxBytes === 0 ? 0 : Math.max(0, totalBytes - maxBytes);
+    return maxBytes === 0 ? -Infinity : totalBytes - maxBytes;
   }
 
   /** What is to be said of a deletion because of its age. */

@@ -32,9 +32,11 @@ export interface SweepResult {
   bytes: number;
 }
 
-/** What one sweep knows. */
+/** What one sweep knows when it comes to a day. */
 interface Sweep {
   rule: RetentionRule;
+  day: string;
+  /** In bytes; below 0 there is room. */
   excess: number;
   chains: readonly StoredRecording[];
   nowMs: number;
@@ -55,10 +57,8 @@ interface Due extends Deletion {
 
 /** What a store holds, in short. */
 interface Overview {
-  /** Of all recordings. */
-  bytes: number;
-  /** Folders with recordings, oldest first. */
-  days: string[];
+  /** How many bytes the recordings in each folder have. */
+  days: Map<string, number>;
   /** In the order of their days. */
   chains: StoredRecording[];
 }
@@ -114,14 +114,17 @@ export class RetentionSweeper {
     const archive = await this.#archive();
     if (archive === undefined) return result;
     const rule = new RetentionRule(this.#options, nowMs);
-    const { bytes, days, chains } = await overviewOf(archive.store);
-    let excess = rule.excessOf(bytes);
-    for (const day of days) {
+    const { days, chains } = await overviewOf(archive.store);
+    let excess = rule.excessOf(sum(days.values()));
+    for (const [day, bytes] of [...days].sort()) {
       if (this.#isClosed) break;
-      if (excess === 0 && !rule.isExpired(beginOf(day))) continue;
-      const due = await this.#recordingsDue(archive, day, { rule, excess, chains, nowMs });
+      if (excess <= 0 && !rule.isExpired(beginOf(day))) continue;
+      const there = await readDay(archive.store, day);
+      // What another replica has deleted meanwhile is not to be made up for by younger ones.
+      excess += sum(there.recordings.map((recording) => recording.bytes)) - bytes;
+      const due = await this.#recordingsDue(archive, there, { rule, day, excess, chains, nowMs });
       const done = await this.#delete(archive, due);
-      excess = Math.max(0, excess - done.bytes);
+      excess -= done.bytes;
       result.deleted += done.deleted;
       result.bytes += done.bytes;
     }
@@ -147,9 +150,9 @@ export class RetentionSweeper {
   }
 
   /** Those of one day. Which of them live is looked up only for those that would be deleted otherwise. */
-  async #recordingsDue(archive: RecordingArchive, day: string, sweep: Sweep): Promise<Due[]> {
-    const { rule, excess, chains, nowMs } = sweep;
-    const { recordings, held, beside } = await readDay(archive.store, day);
+  async #recordingsDue(archive: RecordingArchive, there: Day, sweep: Sweep): Promise<Due[]> {
+    const { recordings, held, beside } = there;
+    const { rule, day, excess, chains, nowMs } = sweep;
     const kept = new Set([...held, ...this.#refused]);
     for (const looked = new Set<string>();;) {
       const due = rule.due(
@@ -212,17 +215,15 @@ export class RetentionSweeper {
 }
 
 async function overviewOf(store: RecordingStore): Promise<Overview> {
-  const days = new Set<string>();
+  const days = new Map<string, number>();
   const chains: StoredRecording[] = [];
-  let bytes = 0;
   for await (const file of store.list("")) {
+    const day = dirname(file.path);
+    if (file.path.endsWith(RECORDING_SUFFIX)) days.set(day, (days.get(day) ?? 0) + file.bytes);
     if (chainInstance(file.path) !== undefined) chains.push(file);
-    if (!file.path.endsWith(RECORDING_SUFFIX)) continue;
-    bytes += file.bytes;
-    days.add(dirname(file.path));
   }
   chains.sort((one, other) => (one.path < other.path ? -1 : 1));
-  return { bytes, days: [...days].sort(), chains };
+  return { days, chains };
 }
 
 async function readDay(store: RecordingStore, day: string): Promise<Day> {
@@ -279,9 +280,14 @@ async function namedBy(
   if (verifier === undefined || (fault !== undefined && fault.code !== "tail_missing")) return undefined;
   const named = new Set<string>();
   for (const entry of verifier.entries) {
-    if (entry.event === "began" && entry.recording.endsWith(RECORDING_SUFFIX)) named.add(entry.recording);
+    // Signatures were not looked at: whoever can write there may have written anything.
+    if (entry.event === "began" && isRecordingPath(entry.recording)) named.add(entry.recording);
   }
   return named;
+}
+
+function isRecordingPath(path: unknown): boolean {
+  return typeof path === "string" && path.endsWith(RECORDING_SUFFIX);
 }
 
 async function isAnyThere(store: RecordingStore, recordings: ReadonlySet<string>): Promise<boolean> {
@@ -301,4 +307,10 @@ function prefixOf(folder: string): string {
 /** When the day of a folder began; 1970 for another folder. */
 function beginOf(folder: string): number {
   return Date.parse(folder.replaceAll("/", "-")) || 0;
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
 }

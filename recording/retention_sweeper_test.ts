@@ -6,7 +6,7 @@ import { MemoryStore } from "../tests/support/memory_store.ts";
 import { RecordingArchive, type RecordingFacts } from "./archive.ts";
 import { ChainAudit } from "./chain_audit.ts";
 import { chainInstance, ChainWriter, readChain } from "./chain_writer.ts";
-import type { ChainEntry } from "./day_chain.ts";
+import { type ChainEntry, DayChain } from "./day_chain.ts";
 import { placeHold, releaseHold } from "./legal_hold.ts";
 import { lostMarkOf } from "./lost_recordings.ts";
 import type { Deletion, RetentionOptions } from "./retention.ts";
@@ -295,6 +295,45 @@ Deno.test("two replicas that sweep one store at once do each other no harm", asy
   assert.deepEqual(await pathsOf(store), []);
   assert.equal(new Set(await tombstonesOf(store)).size, 20);
   await Promise.all(archives.map((archive) => archive.close()));
+});
+
+Deno.test("what another replica deletes while one looks on is not made up for by younger recordings", async () => {
+  const at = Date.parse("2026-11-12T12:00:00Z");
+  const store = await threeDays(at);
+  const archives = await Promise.all(["gateway-0", "gateway-2"].map((name) => openArchive(store, name)));
+  const [one, other] = archives as [RecordingArchive, RecordingArchive];
+  const list = store.list.bind(store);
+  let hasSwept = false;
+  store.list = async function* (prefix) {
+    if (prefix === "2026/11/01/" && !hasSwept) {
+      hasSwept = true;
+      await sweeperOf(other, { maxBytes: 299 }).sweeper.sweep(at);
+    }
+    yield* list(prefix);
+  };
+  const { deleted } = await sweeperOf(one, { maxBytes: 299 }).sweeper.sweep(at);
+  assert.deepEqual([hasSwept, deleted], [true, 0]);
+  assert.deepEqual(await pathsOf(store), ["2026/11/02/a.rec", "2026/11/03/a.rec"]);
+  await Promise.all(archives.map((archive) => archive.close()));
+});
+
+Deno.test("a chain that was forged does not stop the sweep of others", async () => {
+  const store = new MemoryStore();
+  const forged = new DayChain(undefined);
+  const entries = [{ event: "began", recording: 7 }, { event: "began" }, {
+    event: "deleted",
+    recording: null,
+  }];
+  const lines = [{ event: "chain", instance: "x" }, ...entries].map((entry) =>
+    forged.add(entry as unknown as ChainEntry, 0)
+  );
+  const file = await store.create("2026/11/01/x_120000000-0a1b2c3d.chain");
+  await file.append(new TextEncoder().encode(lines.join("")));
+  const archive = await openArchive(store);
+  const path = await record(archive, "a");
+  await sweeperOf(archive, { maxAgeDays: 1 }).sweeper.sweep(Date.now() + 2 * DAY_MS);
+  assert.ok(!store.files.has(path));
+  await archive.close();
 });
 
 Deno.test("what the store refuses to delete is announced once, and others go in its place", async () => {
