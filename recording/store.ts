@@ -62,8 +62,6 @@ export interface RecordingStore {
    * @throws {StoreError} `exists` where it turns out to be written still
    */
   assemble?(path: string): Promise<void>;
-  /** Waits for what is under way, and lets go of connections. Absent where there are none. */
-  close?(): Promise<void>;
   /** Waits for what is done in the background, no longer than for a request. */
   [Symbol.asyncDispose]?(): Promise<void>;
 }

@@ -247,7 +247,7 @@ export class S3Store implements RecordingStore, AsyncDisposable {
   }
 
   /** Waits for joining that is under way, as long as for a request. What is not joined then is for the next process to assemble. */
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const timer of this.#failed.values()) clearTimeout(timer);
@@ -257,10 +257,6 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     await Promise.race([this.settle(), patience]);
     clearTimeout(timer);
     this.#client[Symbol.dispose]();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #append(path: string, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
