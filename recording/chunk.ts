@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { RecordingError } from "./recording_error.ts";
 
 /** What happened on a stream, as a data block tells it. `in` is towards the pod. */
@@ -36,9 +35,18 @@ const KINDS = 8;
 /** Largest number that a varint here may hold: what JavaScript counts exactly, in 8 bytes of 7 bits. */
 const MAX_VARINT_BYTES = 8;
 
+/** Room that an encoder begins with, in bytes. */
+const SMALL_BYTES = 4 * 1024;
+
+/** An encoder with more room than this gives it back after a block that needed little of it. */
+const KEPT_BYTES = 64 * 1024;
+
+/** Longest head of a chunk, in bytes. */
+const MAX_HEAD_BYTES = 3 * MAX_VARINT_BYTES;
+
 /** Chunks in, the plain payload of one data block out. */
 export class ChunkEncoder {
-  #parts: Uint8Array[] = [];
+  #room = new Uint8Array();
   #bytes = 0;
   #lastUs = 0;
 
@@ -56,34 +64,40 @@ export class ChunkEncoder {
    * the last one of the block before; the first of all from the session's begin.
    */
   push({ atUs, stream, kind, bytes }: Chunk): void {
-    const head: number[] = [];
-    varint(head, Math.max(0, atUs - this.#lastUs));
-    varint(head, stream * KINDS + kind);
-    varint(head, bytes.length);
-    const part = Buffer.allocUnsafe(head.length + bytes.length);
-    part.set(head);
-    part.set(bytes, head.length);
-    this.#parts.push(part);
-    this.#bytes += part.length;
+    this.#reserve(MAX_HEAD_BYTES + bytes.length);
+    this.#varint(Math.max(0, atUs - this.#lastUs));
+    this.#varint(stream * KINDS + kind);
+    this.#varint(bytes.length);
+    this.#room.set(bytes, this.#bytes);
+    this.#bytes += bytes.length;
     this.#lastUs = Math.max(this.#lastUs, atUs);
   }
 
-  /** What was pushed since the last call. */
+  /** What was pushed since the last call: a view that is valid until the next `push`. */
   take(): Uint8Array {
-    const plain = Buffer.concat(this.#parts, this.#bytes);
-    this.#parts = [];
+    const plain = this.#room.subarray(0, this.#bytes);
+    // Thousands of sessions are idle; their room is worth more than the next allocation.
+    if (this.#room.length > KEPT_BYTES && this.#bytes < SMALL_BYTES) this.#room = new Uint8Array();
     this.#bytes = 0;
     return plain;
   }
-}
 
-function varint(to: number[], value: number): void {
-  let rest = value;
-  while (rest >= 0x80) {
-    to.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
+  #reserve(bytes: number): void {
+    const needed = this.#bytes + bytes;
+    if (needed <= this.#room.length) return;
+    const larger = new Uint8Array(Math.max(SMALL_BYTES, 2 * this.#room.length, needed));
+    larger.set(this.#room.subarray(0, this.#bytes));
+    this.#room = larger;
   }
-  to.push(rest);
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#room[this.#bytes++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#room[this.#bytes++] = rest;
+  }
 }
 
 /** Plain payloads of data blocks in, in order, chunks out; the inverse of {@linkcode ChunkEncoder}. */

@@ -39,7 +39,7 @@ export function packPayload(
   let flags = 0;
   let payload = plain;
   if (mayCompress && plain.length >= COMPRESS_FROM_BYTES) {
-    const compressed = zstdCompressSync(plain, COMPRESSION);
+    const compressed = zstdCompressSync(plain, { ...COMPRESSION, pledgedSrcSize: plain.length });
     if (compressed.length < plain.length) {
       payload = compressed;
       flags |= PAYLOAD.ZSTD;

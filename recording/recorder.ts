@@ -326,6 +326,8 @@ async function withDeadline(append: Promise<void>, ms: number): Promise<void> {
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts;
+  if (first && parts.length === 1) return first;
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

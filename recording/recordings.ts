@@ -3,6 +3,7 @@ import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./
 import type { StdinMode } from "./document.ts";
 import { isRecipient } from "./encryption.ts";
 import { Signer } from "./signer.ts";
+import type { RecordingStore } from "./store.ts";
 import { FolderStore } from "./sinks/folder.ts";
 import { openS3Sink, type S3Sink } from "./sinks/s3_sink.ts";
 
@@ -114,10 +115,10 @@ async function openArchive(
   const { stdin, windowBytes } = options;
   const instance = options.instance ?? host().replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63);
   const signer = await readSigner(signingKeyFile);
-  const store = options.sink.type === "folder"
+  const store: RecordingStore = options.sink.type === "folder"
     ? new FolderStore(options.sink.path)
     : await openS3Sink(options.sink, { instance, writeTimeoutSeconds, onTrouble: report });
-  return await RecordingArchive.open(store, signer, {
+  const archiveOptions = {
     instance,
     stdin,
     windowBytes,
@@ -126,7 +127,13 @@ async function openArchive(
     sealEveryMs: sealSeconds * 1000,
     recipients,
     onFailure: report,
-  });
+  };
+  try {
+    return await RecordingArchive.open(store, signer, archiveOptions);
+  } catch (thrown) {
+    await store[Symbol.asyncDispose]?.();
+    throw thrown;
+  }
 }
 
 async function readSigner(path: string): Promise<Signer> {

@@ -38,6 +38,10 @@ export async function settleLostSessions(
   for (const recording of lost) {
     const done = await claim(store, recording, nowMs);
     if (done === undefined) continue;
+    // First of all, so that nothing can be appended any more by a gateway that was taken for gone.
+    await store.assemble?.(recording.path).catch((cause) =>
+      report("a lost recording is not one object yet", cause, recording.auditId)
+    );
     const session = await readLostSession(store, recording);
     if (session === undefined) {
       report("a lost recording has no header", undefined, recording.auditId);
@@ -46,9 +50,6 @@ export async function settleLostSessions(
       settled++;
     }
     await done();
-    await store.assemble?.(recording.path).catch((cause) =>
-      report("a lost recording is not one object yet", cause, recording.auditId)
-    );
     await archive.giveUp(recording.path, recording.auditId, "the gateway was lost");
   }
   return settled;

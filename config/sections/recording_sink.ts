@@ -81,13 +81,10 @@ const s3 = section({
     description: "What the storage does with what it stores. Absent: as the bucket says.",
   }),
 }).check(({ value, issues }) => {
-  if (isPrivateUrl(value.endpoint)) return;
-  issues.push({
-    code: "custom",
-    path: ["endpoint"],
-    input: value.endpoint,
-    message: "expected an https URL: recordings would pass in the clear",
-  });
+  const fault = (message: string) =>
+    issues.push({ code: "custom", path: ["endpoint"], input: value.endpoint, message });
+  if (!isPrivateUrl(value.endpoint)) fault("expected an https URL: recordings would pass in the clear");
+  if (URL.parse(value.endpoint)?.pathname !== "/") fault("expected a URL without a path");
 });
 
 /** Where recordings are kept. */
