@@ -97,6 +97,7 @@ export class S3Store implements RecordingStore, AsyncDisposable {
   readonly #joining = new Map<string, Promise<void>>();
   /** Paths whose joining failed. */
   readonly #failed = new Map<string, ReturnType<typeof setTimeout>>();
+  #assembling: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(client: S3Client, options: S3StoreOptions) {
@@ -228,6 +229,7 @@ export class S3Store implements RecordingStore, AsyncDisposable {
   async assembleAbandoned(nowMs: number): Promise<number> {
     let count = 0;
     for await (const { path, modifiedAt, instance } of this.unjoined()) {
+      if (this.#isClosed) break;
       const days = path.endsWith(CHAIN_SUFFIX) ? ABANDONED_CHAIN_DAYS : ABANDONED_RECORDING_DAYS;
       const isOld = nowMs - modifiedAt.getTime() > days * DAY_MS;
       if (!isOld && instance !== this.#options.instance) continue;
@@ -235,10 +237,18 @@ export class S3Store implements RecordingStore, AsyncDisposable {
         await this.assemble(path);
         count++;
       } catch (cause) {
+        if (this.#isClosed) break;
         this.#options.onTrouble(`${path}, which a gateway left, is not one object yet`, cause);
       }
     }
     return count;
+  }
+
+  /** The same in the background, until the store is closed. */
+  startAssembling(nowMs: number): void {
+    this.#assembling = this.assembleAbandoned(nowMs).then(() => {}, (cause) => {
+      if (!this.#isClosed) this.#options.onTrouble("what was abandoned could not be listed", cause);
+    });
   }
 
   /** Waits until everything that was closed is one object, or failed to become one. */
@@ -254,7 +264,7 @@ export class S3Store implements RecordingStore, AsyncDisposable {
     this.#failed.clear();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#options.deadlineMs));
-    await Promise.race([this.settle(), patience]);
+    await Promise.race([Promise.all([this.settle(), this.#assembling]), patience]);
     clearTimeout(timer);
     this.#client[Symbol.dispose]();
   }

@@ -46,8 +46,6 @@ export async function openS3Sink(sink: S3Sink, terms: S3SinkTerms): Promise<S3St
     requestTimeoutMs: writeTimeoutSeconds * 1000 * ATTEMPT_SHARE,
     onTrouble,
   });
-  store.assembleAbandoned(Date.now()).catch((cause) =>
-    onTrouble("what was abandoned could not be listed", cause)
-  );
+  store.startAssembling(Date.now());
   return store;
 }
