@@ -138,6 +138,25 @@ export class S3Store implements RecordingStore, AsyncDisposable {
   async create(path: string): Promise<RecordingFile> {
     checkRecordingPath(path);
     if (this.#isClosed) throw new StoreError("refused", "the recording store is closed");
+    if (this.#writing.has(path)) throw new StoreError("exists", `there is a recording ${path} already`);
+    // Before anything of it can be seen: what this process writes must never look abandoned to it.
+    this.#writing.add(path);
+    try {
+      await this.#begin(path);
+    } catch (thrown) {
+      this.#writing.delete(path);
+      throw thrown;
+    }
+    return new S3File(
+      (offset, bytes) => this.#append(path, offset, bytes),
+      (isIntact) => {
+        this.#writing.delete(path);
+        this.#joinLater(path, !isIntact, isIntact ? 0 : this.#options.rejoinMs);
+      },
+    );
+  }
+
+  async #begin(path: string): Promise<void> {
     const until = this.#deadline();
     const nonce = crypto.randomUUID();
     const begun = encode(JSON.stringify({ instance: this.#options.instance, nonce }));
@@ -148,14 +167,6 @@ export class S3Store implements RecordingStore, AsyncDisposable {
       await this.#objects.remove([key], until);
       throw new StoreError("exists", `there is a recording ${path} already`);
     }
-    this.#writing.add(path);
-    return new S3File(
-      (offset, bytes) => this.#append(path, offset, bytes),
-      (isIntact) => {
-        this.#writing.delete(path);
-        this.#joinLater(path, !isIntact, isIntact ? 0 : this.#options.rejoinMs);
-      },
-    );
   }
 
   async open(path: string, range: ByteRange = {}): Promise<ReadableStream<Uint8Array>> {
