@@ -248,9 +248,10 @@ function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
 }
 
-/** The shell writes its prompt again when the terminal's size reaches it, before or after it has shown its first. */
+/** The shell writes its prompt, and what was typed so far, again when the terminal's size reaches it, whenever that is. */
 function withoutRedraws(shown: string): string {
-  return shown.replaceAll("\r/ # \x1b[J", "");
+  // deno-lint-ignore no-control-regex
+  return shown.replaceAll(/\r\/ # [^\r\n\x1b]*\x1b\[J/g, "");
 }
 
 async function cp(endpoint: Endpoint, client: Client, from: string, to: string, ...args: string[]) {

@@ -14,6 +14,8 @@ import { SqliteStore } from "../../catalog/stores/sqlite.ts";
 import { catalogSuite, everything } from "../../catalog/test_catalog.ts";
 import { openSession, wholeSession } from "../../catalog/test_events.ts";
 import { makeAuthority } from "../cluster/certificates.ts";
+import { Gateway } from "./support/gateway.ts";
+import { kubectl } from "./support/kubectl.ts";
 import { PostgresqlServer } from "./support/postgresql.ts";
 import { eventually } from "./support/wait.ts";
 
@@ -219,3 +221,35 @@ for (const { name, options, message } of refused) {
     assert.ok(!thrown.message.includes(server.password) && !thrown.message.includes("s3cret"));
   });
 }
+
+serverTest("a gateway's sessions are in the index, also those of a time when it was down", async () => {
+  await using mortal = await PostgresqlServer.start();
+  const folder = await Deno.makeTempDir({ prefix: "postern-e2e-index-" });
+  const [urlFile, caFile] = [join(folder, "url"), join(folder, "ca.crt")];
+  await Deno.writeTextFile(urlFile, mortal.url());
+  await Deno.writeTextFile(caFile, mortal.ca);
+  const index = { type: "postgresql" as const, postgresql: { urlFile, caFile } };
+  const { catalog } = await openSchema("postern", { at: mortal });
+  try {
+    await using gateway = await Gateway.start({ index });
+    const run = async (marker: string) => {
+      const args = ["exec", "shell", "--", "true", marker];
+      const { code } = await kubectl({ cluster: gateway.cluster, endpoint: gateway, args });
+      assert.equal(code, 0);
+    };
+    const isListed = (marker: string) =>
+      eventually(`${marker} is in the index`, async () => {
+        const [session] = await catalog.sessions({ argv: marker }).catch(() => []);
+        return session?.endedAt === undefined ? undefined : session;
+      }, { deadlineMs: 60_000 });
+    await run("first-of-the-index");
+    assert.equal((await isListed("first-of-the-index")).username, "root");
+    await mortal.kill();
+    await run("while-the-index-was-down");
+    await mortal.resume();
+    await isListed("while-the-index-was-down");
+  } finally {
+    await catalog.close();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
