@@ -6,6 +6,7 @@ import { MemoryStore } from "../tests/support/memory_store.ts";
 import { chainInstance, readChain } from "./chain_writer.ts";
 import { RecordingReader } from "./recording_reader.ts";
 import { Signer, Verifier } from "./signer.ts";
+import { FACTS } from "./test_recording.ts";
 import { RecordingVerifier } from "./verify.ts";
 
 const KEYS = generateKeyPairSync("ed25519", {
@@ -16,19 +17,7 @@ const END = { reason: "command_ended", by: "upstream", message: "the command end
 const TERMS = { isRequired: true, streams: "content" } as const;
 
 function facts(auditId: string): RecordingFacts {
-  return {
-    auditId,
-    user: { username: "alice" },
-    sourceIps: ["192.0.2.7"],
-    requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
-    kind: "exec",
-    namespace: "default",
-    pod: "web",
-    podUid: "u-1",
-    node: "n1",
-    tty: false,
-    protocol: "SPDY/3.1 v4.channel.k8s.io",
-  };
+  return { ...FACTS, auditId };
 }
 
 async function open(store = new MemoryStore(), options: Partial<ArchiveOptions> = {}) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { MemoryStore } from "../tests/support/memory_store.ts";
-import { RecordingArchive, type RecordingFacts } from "./archive.ts";
+import { RecordingArchive } from "./archive.ts";
 import { ChainWriter } from "./chain_writer.ts";
 import { ChainSummaries } from "./chain_summaries.ts";
 import {
@@ -10,20 +10,8 @@ import {
   readLostSession,
   SILENCE_MS,
 } from "./lost_recordings.ts";
+import { FACTS } from "./test_recording.ts";
 
-const FACTS: RecordingFacts = {
-  auditId: "a",
-  user: { username: "alice" },
-  sourceIps: ["192.0.2.7"],
-  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
-  kind: "exec",
-  namespace: "default",
-  pod: "web",
-  podUid: "u-1",
-  node: "n1",
-  tty: false,
-  protocol: "SPDY/3.1 v4.channel.k8s.io",
-};
 const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
 
 async function open(store: MemoryStore, instance: string) {

@@ -1,23 +1,11 @@
 import assert from "node:assert/strict";
-import type { RecordingHeader, StdinMode } from "./document.ts";
+import type { StdinMode } from "./document.ts";
 import { Recorder, type RecordingFile } from "./recorder.ts";
 import { RecordingReader } from "./recording_reader.ts";
 import { Verifier } from "./signer.ts";
+import { FACTS } from "./test_recording.ts";
 import { RecordingVerifier } from "./verify.ts";
 
-const HEADER: Omit<RecordingHeader, "startedAt" | "stdin" | "streams"> = {
-  auditId: "5f0c8d4e",
-  user: { username: "alice" },
-  sourceIps: ["192.0.2.7"],
-  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
-  kind: "exec",
-  namespace: "default",
-  pod: "web",
-  podUid: "u-1",
-  node: "n1",
-  tty: false,
-  protocol: "SPDY/3.1 v4.channel.k8s.io",
-};
 const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
 
 /** A file in memory whose appends wait for a word. */
@@ -66,7 +54,10 @@ async function start(
   const { stdin = "content", isRequired = true, windowBytes = 1000, appendTimeoutMs = 10_000 } = options;
   const bounds = { windowBytes, windowMs: 60_000, appendTimeoutMs, sealEveryMs: 60_000, stdin, isRequired };
   const onFailure = (cause: unknown) => void failures.push(cause);
-  const recorder = await Recorder.begin(HEADER, { signer: undefined }, file, { ...bounds, onFailure });
+  const recorder = await Recorder.begin({ ...FACTS, auditId: "5f0c8d4e" }, { signer: undefined }, file, {
+    ...bounds,
+    onFailure,
+  });
   return { recorder, file, failures };
 }
 

@@ -15,6 +15,7 @@ import { Signer, Verifier } from "./signer.ts";
 import { FolderStore } from "./sinks/folder.ts";
 import { type RecordingStore, StoreError } from "./store.ts";
 import { RecordingVerifier } from "./verify.ts";
+import { FACTS } from "./test_recording.ts";
 
 const DAY_MS = 86_400_000;
 const KEYS = generateKeyPairSync("ed25519", {
@@ -24,19 +25,7 @@ const KEYS = generateKeyPairSync("ed25519", {
 const NOTE = { by: "alice", at: "2026-11-21T12:00:00.000Z", reason: "case 42" };
 
 function facts(auditId: string): RecordingFacts {
-  return {
-    auditId,
-    user: { username: "alice" },
-    sourceIps: ["192.0.2.7"],
-    requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
-    kind: "exec",
-    namespace: "default",
-    pod: "web",
-    podUid: "u-1",
-    node: "n1",
-    tty: false,
-    protocol: "SPDY/3.1 v4.channel.k8s.io",
-  };
+  return { ...FACTS, auditId };
 }
 
 async function openArchive(store: RecordingStore, instance = "gateway-0"): Promise<RecordingArchive> {

@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
+import type { RecordingFacts } from "./archive.ts";
 import { newRecordingKey } from "./encryption.ts";
 import { type RecordedEvent, Recorder, type RecorderOptions } from "./recorder.ts";
 import { Signer } from "./signer.ts";
@@ -13,6 +14,21 @@ export const PUBLIC_KEY: string = PAIR.publicKey;
 
 /** The key itself, in PKCS #8. */
 export const PRIVATE_KEY: string = PAIR.privateKey;
+
+/** What a session says of itself: an exec of alice. */
+export const FACTS: RecordingFacts = {
+  auditId: "a",
+  user: { username: "alice" },
+  sourceIps: ["192.0.2.7"],
+  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
+  kind: "exec",
+  namespace: "default",
+  pod: "web",
+  podUid: "u-1",
+  node: "n1",
+  tty: false,
+  protocol: "SPDY/3.1 v4.channel.k8s.io",
+};
 
 /** When test recordings begin. */
 export const STARTED_AT = "2026-11-21T12:00:00.000000Z";

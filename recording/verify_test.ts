@@ -5,6 +5,7 @@ import { CHUNK } from "./chunk.ts";
 import type { RecordingHeader } from "./document.ts";
 import { RecordingEncoder } from "./recording_encoder.ts";
 import { Signer, Verifier } from "./signer.ts";
+import { FACTS } from "./test_recording.ts";
 import { RecordingVerifier } from "./verify.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
@@ -12,18 +13,8 @@ const PRIVATE = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 const PUBLIC = publicKey.export({ type: "spki", format: "pem" }).toString();
 
 const HEADER: RecordingHeader = {
-  auditId: "5f0c8d4e",
+  ...FACTS,
   startedAt: "2026-03-01T10:00:00.000000Z",
-  user: { username: "alice" },
-  sourceIps: ["192.0.2.7"],
-  requestUri: "/api/v1/namespaces/default/pods/web/exec?command=sh",
-  kind: "exec",
-  namespace: "default",
-  pod: "web",
-  podUid: "u-1",
-  node: "n1",
-  tty: false,
-  protocol: "SPDY/3.1 v4.channel.k8s.io",
   stdin: "content",
   streams: "content",
 };
