@@ -1,7 +1,7 @@
 /** The API behind the gateway's own router, with an API server, an index, a store and sessions that a test makes up. */
 
 import assert from "node:assert/strict";
-import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv_mask.ts";
+import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv/argv_mask.ts";
 import type { AuditEvent } from "../audit/event.ts";
 import type { ResourceAttributes } from "../authz/authorize.ts";
 import { unauthorized } from "../authz/credential.ts";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { ArgvMask, type CommandMask } from "./argv_mask.ts";
+import { ArgvMask, type CommandMask } from "./argv/argv_mask.ts";
 import { Bounds } from "./bounds.ts";
 import { safeJson } from "./line.ts";
 import { maskUri } from "./mask.ts";

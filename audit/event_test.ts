@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { KEEP_SECRETS_IN_CLEAR } from "./argv_mask.ts";
+import { KEEP_SECRETS_IN_CLEAR } from "./argv/argv_mask.ts";
 import {
   type AuditEvent,
   type AuditTarget,

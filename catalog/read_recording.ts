@@ -1,8 +1,8 @@
 import { Buffer } from "node:buffer";
 import { z } from "zod";
-import { BLOCK, BlockReader } from "../recording/block.ts";
-import { decodeDocument } from "../recording/document.ts";
-import { RecordingError } from "../recording/recording_error.ts";
+import { BLOCK, BlockReader } from "../recording/format/block.ts";
+import { decodeDocument } from "../recording/format/document.ts";
+import { RecordingError } from "../recording/format/recording_error.ts";
 import { CatalogError } from "./catalog_error.ts";
 import { type Contribution, microTime } from "./read_event.ts";
 import { SESSIONS, storable, toCells } from "./tables.ts";

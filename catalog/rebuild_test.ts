@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { SinkJournal } from "../audit/journal.ts";
 import { FileSink } from "../audit/sinks/file.ts";
 import { RecordingArchive, type RecordingFacts } from "../recording/archive.ts";
-import { Signer } from "../recording/signer.ts";
+import { Signer } from "../recording/format/signer.ts";
 import { FolderStore } from "../recording/sinks/folder.ts";
 import { CatalogFeed } from "./catalog_feed.ts";
 import { rebuildSqlite } from "./rebuild.ts";

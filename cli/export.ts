@@ -4,7 +4,7 @@ import { JsonExporter } from "../recording/export/json.ts";
 import { RawExporter } from "../recording/export/raw.ts";
 import { TextExporter } from "../recording/export/text.ts";
 import { printable } from "../recording/printable.ts";
-import { readRecording } from "../recording/read_recording.ts";
+import { readRecording } from "../recording/format/read_recording.ts";
 import { parseArguments } from "./arguments.ts";
 import { type Command, UsageError } from "./command.ts";
 import { readIdentities } from "./identity.ts";

@@ -1,6 +1,12 @@
 import { userInfo } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
-import { type HoldNote, type LegalHold, listHolds, placeHold, releaseHold } from "../recording/legal_hold.ts";
+import {
+  type HoldNote,
+  type LegalHold,
+  listHolds,
+  placeHold,
+  releaseHold,
+} from "../recording/retention/legal_hold.ts";
 import { printable, printableJson } from "../recording/printable.ts";
 import { FolderStore } from "../recording/sinks/folder.ts";
 import { RECORDING_SUFFIX, StoreError } from "../recording/store.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { listHolds } from "../recording/legal_hold.ts";
+import { listHolds } from "../recording/retention/legal_hold.ts";
 import { FolderStore } from "../recording/sinks/folder.ts";
 import { postern } from "./postern.ts";
 

@@ -1,4 +1,4 @@
-import { parseIdentities } from "../recording/decrypt_key.ts";
+import { parseIdentities } from "../recording/format/decrypt_key.ts";
 
 /**
  * Reads identity files, for recordings that are encrypted.

@@ -1,8 +1,8 @@
 import { printable } from "../recording/printable.ts";
-import { type ReadableRecording, readRecording } from "../recording/read_recording.ts";
-import type { RecordingEvent } from "../recording/recording_reader.ts";
-import { ASK, ReplayKeyReader } from "../recording/replay_keys.ts";
-import { type ReplayClock, type ReplayControl, ReplayPlayer } from "../recording/replay_player.ts";
+import { type ReadableRecording, readRecording } from "../recording/format/read_recording.ts";
+import type { RecordingEvent } from "../recording/format/recording_reader.ts";
+import { ASK, ReplayKeyReader } from "../recording/replay/replay_keys.ts";
+import { type ReplayClock, type ReplayControl, ReplayPlayer } from "../recording/replay/replay_player.ts";
 import { parseArguments } from "./arguments.ts";
 import { type Command, UsageError } from "./command.ts";
 import { readIdentities } from "./identity.ts";

@@ -1,11 +1,11 @@
 import { join, resolve } from "node:path";
-import { ChainAudit, type ChainFinding, type ChainResult } from "../recording/chain_audit.ts";
-import { chainInstance } from "../recording/chain_writer.ts";
+import { ChainAudit, type ChainFinding, type ChainResult } from "../recording/chain/chain_audit.ts";
+import { chainInstance } from "../recording/chain/chain_writer.ts";
 import { printable, printableJson } from "../recording/printable.ts";
-import { Verifier } from "../recording/signer.ts";
+import { Verifier } from "../recording/format/signer.ts";
 import { FolderStore } from "../recording/sinks/folder.ts";
 import { CHAIN_SUFFIX, RECORDING_SUFFIX } from "../recording/store.ts";
-import { RecordingVerifier, type Verification } from "../recording/verify.ts";
+import { RecordingVerifier, type Verification } from "../recording/format/verify.ts";
 import { parseArguments } from "./arguments.ts";
 import { type Command, type Output, UsageError } from "./command.ts";
 import { readFile } from "./read_file.ts";

@@ -1,9 +1,9 @@
-import { ChainSummaries } from "./chain_summaries.ts";
-import { ChainWriter, dayOf } from "./chain_writer.ts";
-import type { RecordingHeader, RecordingTrailer, StdinMode } from "./document.ts";
-import { newRecordingKey } from "./encryption.ts";
+import { ChainSummaries } from "./chain/chain_summaries.ts";
+import { ChainWriter, dayOf } from "./chain/chain_writer.ts";
+import type { RecordingHeader, RecordingTrailer, StdinMode } from "./format/document.ts";
+import { newRecordingKey } from "./format/encryption.ts";
 import { type RecordedEvent, Recorder, type RecordingFile } from "./recorder.ts";
-import type { Signer } from "./signer.ts";
+import type { Signer } from "./format/signer.ts";
 import type { RecordingStore } from "./store.ts";
 
 /** How often the chain says that sessions live, in milliseconds. */

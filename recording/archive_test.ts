@@ -3,11 +3,11 @@ import { generateKeyPairSync } from "node:crypto";
 import { armor, Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
 import { type ArchiveOptions, RecordingArchive, type RecordingFacts } from "./archive.ts";
 import { MemoryStore } from "../tests/support/memory_store.ts";
-import { chainInstance, readChain } from "./chain_writer.ts";
-import { RecordingReader } from "./recording_reader.ts";
-import { Signer, Verifier } from "./signer.ts";
+import { chainInstance, readChain } from "./chain/chain_writer.ts";
+import { RecordingReader } from "./format/recording_reader.ts";
+import { Signer, Verifier } from "./format/signer.ts";
 import { FACTS } from "./test_recording.ts";
-import { RecordingVerifier } from "./verify.ts";
+import { RecordingVerifier } from "./format/verify.ts";
 
 const KEYS = generateKeyPairSync("ed25519", {
   privateKeyEncoding: { type: "pkcs8", format: "pem" },

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { CHUNK, type ChunkKind } from "./chunk.ts";
+import { CHUNK, type ChunkKind } from "./format/chunk.ts";
 import {
   encodeDocument,
   type RecordingHeader,
@@ -7,9 +7,9 @@ import {
   type StdinMode,
   type StreamTotals,
   timestamp,
-} from "./document.ts";
-import { RecordingEncoder, type RecordingKeys } from "./recording_encoder.ts";
-import { RecordingError } from "./recording_error.ts";
+} from "./format/document.ts";
+import { RecordingEncoder, type RecordingKeys } from "./format/recording_encoder.ts";
+import { RecordingError } from "./format/recording_error.ts";
 
 /** `in` is towards the pod, `out` is towards the client. */
 type Direction = "in" | "out";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { StdinMode } from "./document.ts";
+import type { StdinMode } from "./format/document.ts";
 import { Recorder, type RecordingFile } from "./recorder.ts";
-import { RecordingReader } from "./recording_reader.ts";
-import { Verifier } from "./signer.ts";
+import { RecordingReader } from "./format/recording_reader.ts";
+import { Verifier } from "./format/signer.ts";
 import { FACTS } from "./test_recording.ts";
-import { RecordingVerifier } from "./verify.ts";
+import { RecordingVerifier } from "./format/verify.ts";
 
 const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
 

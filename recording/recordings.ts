@@ -1,8 +1,8 @@
 import { createPrivateKey } from "node:crypto";
 import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./archive.ts";
-import type { StdinMode } from "./document.ts";
-import { isRecipient } from "./encryption.ts";
-import { Signer } from "./signer.ts";
+import type { StdinMode } from "./format/document.ts";
+import { isRecipient } from "./format/encryption.ts";
+import { Signer } from "./format/signer.ts";
 import type { RecordingStore } from "./store.ts";
 import { FolderStore } from "./sinks/folder.ts";
 import { openS3Sink, type S3Sink } from "./sinks/s3_sink.ts";

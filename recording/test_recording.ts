@@ -1,8 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import type { RecordingFacts } from "./archive.ts";
-import { newRecordingKey } from "./encryption.ts";
+import { newRecordingKey } from "./format/encryption.ts";
 import { type RecordedEvent, Recorder, type RecorderOptions } from "./recorder.ts";
-import { Signer } from "./signer.ts";
+import { Signer } from "./format/signer.ts";
 
 const PAIR = generateKeyPairSync("ed25519", {
   privateKeyEncoding: { type: "pkcs8", format: "pem" },

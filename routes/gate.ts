@@ -1,4 +1,4 @@
-import type { CommandMask } from "../audit/argv_mask.ts";
+import type { CommandMask } from "../audit/argv/argv_mask.ts";
 import type { AuditTarget } from "../audit/event.ts";
 import type { Journal } from "../audit/journal.ts";
 import type { Decision, Obligation } from "../authz/policy/decision.ts";

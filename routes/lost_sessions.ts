@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv_mask.ts";
+import { KEEP_SECRETS_IN_CLEAR } from "../audit/argv/argv_mask.ts";
 import { type AuditEnd, type AuditEvent, END_REASONS, endEvent } from "../audit/event.ts";
 import type { RecordingArchive } from "../recording/archive.ts";
 import {
@@ -7,7 +7,7 @@ import {
   findLostRecordings,
   type LostSession,
   readLostSession,
-} from "../recording/lost_recordings.ts";
+} from "../recording/chain/lost_recordings.ts";
 import type { Gate } from "./gate.ts";
 
 /** How far back lost sessions are looked for: longer than any gateway is down without being missed. */

@@ -1,5 +1,5 @@
 import { printable, printableJson } from "../printable.ts";
-import type { RecordingEvent } from "../recording_reader.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 import type { Exporter } from "./exporter.ts";
 import { TerminalNewlines } from "./terminal_newlines.ts";
 import { type WindowSize, WindowSizeReader } from "./window_size.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RecordingReader } from "../recording_reader.ts";
+import { RecordingReader } from "../format/recording_reader.ts";
 import { makeRecording, opened, said, type TestRecording } from "../test_recording.ts";
 import { AsciicastExporter } from "./asciicast.ts";
 

@@ -1,4 +1,4 @@
-import type { RecordingEvent } from "../recording_reader.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 
 /** A recording's events in, the bytes of a file in another format out. No I/O. */
 export interface Exporter {

@@ -1,5 +1,5 @@
 import { printableJson } from "../printable.ts";
-import type { RecordingEvent } from "../recording_reader.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 import type { Exporter } from "./exporter.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { printable } from "../printable.ts";
-import type { Direction, RecordingEvent } from "../recording_reader.ts";
+import type { Direction, RecordingEvent } from "../format/recording_reader.ts";
 import { type Exporter, ExportError } from "./exporter.ts";
 
 /** Which bytes are wanted. */

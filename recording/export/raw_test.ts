@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { RecordingReader } from "../recording_reader.ts";
+import { RecordingReader } from "../format/recording_reader.ts";
 import { makeRecording, opened, said, type TestRecording } from "../test_recording.ts";
 import { JsonExporter } from "./json.ts";
 import { RawExporter, type RawOptions } from "./raw.ts";

@@ -1,4 +1,4 @@
-import type { RecordingEvent } from "../recording_reader.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 import type { Exporter } from "./exporter.ts";
 
 /**

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { AwsClient } from "aws4fetch";
-import { RecordingReader } from "../../recording/recording_reader.ts";
+import { RecordingReader } from "../../recording/format/recording_reader.ts";
 import { Gateway } from "./support/gateway.ts";
 import { kubectl } from "./support/kubectl.ts";
 import { endOf } from "./support/recordings.ts";

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chainInstance } from "../../recording/chain_writer.ts";
-import { RecordingReader } from "../../recording/recording_reader.ts";
+import { chainInstance } from "../../recording/chain/chain_writer.ts";
+import { RecordingReader } from "../../recording/format/recording_reader.ts";
 import { S3Store } from "../../recording/sinks/s3.ts";
-import { Verifier } from "../../recording/signer.ts";
-import { RecordingVerifier } from "../../recording/verify.ts";
+import { Verifier } from "../../recording/format/signer.ts";
+import { RecordingVerifier } from "../../recording/format/verify.ts";
 import { Gateway, type GatewayOptions } from "./support/gateway.ts";
 import { Kubectl, kubectl } from "./support/kubectl.ts";
 import { endOf } from "./support/recordings.ts";

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { AuditEvent } from "../../../audit/event.ts";
-import { chainInstance } from "../../../recording/chain_writer.ts";
-import { type ChainFault, DayChainVerifier } from "../../../recording/day_chain.ts";
-import { RecordingReader } from "../../../recording/recording_reader.ts";
-import { Verifier } from "../../../recording/signer.ts";
-import { type Fault, RecordingVerifier } from "../../../recording/verify.ts";
+import { chainInstance } from "../../../recording/chain/chain_writer.ts";
+import { type ChainFault, DayChainVerifier } from "../../../recording/chain/day_chain.ts";
+import { RecordingReader } from "../../../recording/format/recording_reader.ts";
+import { Verifier } from "../../../recording/format/signer.ts";
+import { type Fault, RecordingVerifier } from "../../../recording/format/verify.ts";
 import type { Gateway } from "./gateway.ts";
 
 /** What a recording holds of the streams of one name. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { ChainAudit } from "./chain_audit.ts";
 import { type ChainEntry, DayChain } from "./day_chain.ts";
-import { Signer, Verifier } from "./signer.ts";
-import { PRIVATE_KEY, PUBLIC_KEY } from "./test_recording.ts";
+import { Signer, Verifier } from "../format/signer.ts";
+import { PRIVATE_KEY, PUBLIC_KEY } from "../test_recording.ts";
 
 const DAY = "2026/11/21";
 const FIRST = `${DAY}/gw-0_120000000-00000001.chain`;

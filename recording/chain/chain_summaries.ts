@@ -1,5 +1,5 @@
 import { readChain } from "./chain_writer.ts";
-import type { RecordingStore, StoredRecording } from "./store.ts";
+import type { RecordingStore, StoredRecording } from "../store.ts";
 
 /** What one chain leaves open, and what it says of recordings of others. */
 export interface ChainSummary {

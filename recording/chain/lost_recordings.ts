@@ -1,9 +1,9 @@
-import { HEARTBEAT_MS } from "./archive.ts";
+import { HEARTBEAT_MS } from "../archive.ts";
 import type { ChainSummaries, ChainSummary } from "./chain_summaries.ts";
 import { chainInstance, dayOf } from "./chain_writer.ts";
-import { RecordingError } from "./recording_error.ts";
-import { RecordingReader } from "./recording_reader.ts";
-import { CHAIN_SUFFIX, RECORDING_SUFFIX, type RecordingStore, StoreError } from "./store.ts";
+import { RecordingError } from "../format/recording_error.ts";
+import { RecordingReader } from "../format/recording_reader.ts";
+import { CHAIN_SUFFIX, RECORDING_SUFFIX, type RecordingStore, StoreError } from "../store.ts";
 
 const DAY_MS = 86_400_000;
 

@@ -1,7 +1,7 @@
 import { type ChainEntry, DayChain, DayChainVerifier } from "./day_chain.ts";
-import type { RecordingFile } from "./recorder.ts";
-import { type Signer, Verifier } from "./signer.ts";
-import type { RecordingStore } from "./store.ts";
+import type { RecordingFile } from "../recorder.ts";
+import { type Signer, Verifier } from "../format/signer.ts";
+import type { RecordingStore } from "../store.ts";
 
 const DAY_MS = 86_400_000;
 

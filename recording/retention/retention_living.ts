@@ -1,6 +1,6 @@
-import { SILENCE_MS } from "./lost_recordings.ts";
-import { chainInstance, readChain } from "./chain_writer.ts";
-import { type RecordingStore, StoreError } from "./store.ts";
+import { SILENCE_MS } from "../chain/lost_recordings.ts";
+import { chainInstance, readChain } from "../chain/chain_writer.ts";
+import { type RecordingStore, StoreError } from "../store.ts";
 
 /**
  * A recording without an end whose gateway is gone is left alone for so long after it was written to last: its session's end is

@@ -1,8 +1,8 @@
 import { chainInstance, dayOf } from "./chain_writer.ts";
 import { type ChainFault, DayChainVerifier } from "./day_chain.ts";
-import type { Verifier } from "./signer.ts";
-import { checkRecordingPath } from "./store.ts";
-import type { Verification } from "./verify.ts";
+import type { Verifier } from "../format/signer.ts";
+import { checkRecordingPath } from "../store.ts";
+import type { Verification } from "../format/verify.ts";
 
 /** Longest line of a chain that is read, in UTF-16 units: a line that is written has some 500. */
 const MAX_LINE_LENGTH = 64 * 1024;

@@ -1,6 +1,6 @@
 import { dirname } from "node:path/posix";
-import type { RecordingArchive } from "./archive.ts";
-import { chainInstance, MAX_CHAIN_BYTES } from "./chain_writer.ts";
+import type { RecordingArchive } from "../archive.ts";
+import { chainInstance, MAX_CHAIN_BYTES } from "../chain/chain_writer.ts";
 import { holdPath, isThere } from "./legal_hold.ts";
 import { type Deletion, type RetentionOptions, RetentionRule } from "./retention.ts";
 import { findLiving, readIfThere } from "./retention_living.ts";
@@ -10,7 +10,7 @@ import {
   type RecordingStore,
   type StoredRecording,
   StoreError,
-} from "./store.ts";
+} from "../store.ts";
 
 /** How many deletions are announced at once: no more than these may be announced and not done when the process dies. */
 const BATCH = 64;

@@ -1,5 +1,5 @@
-import { TerminalNewlines } from "./export/terminal_newlines.ts";
-import type { RecordingEvent } from "./recording_reader.ts";
+import { TerminalNewlines } from "../export/terminal_newlines.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 
 /** What a viewer does. Steps and seeks are in the recording's time. */
 export type ReplayControl =

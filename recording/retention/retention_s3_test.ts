@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { RecordingArchive } from "./archive.ts";
+import { RecordingArchive } from "../archive.ts";
 import { placeHold, releaseHold } from "./legal_hold.ts";
 import { RetentionSweeper } from "./retention_sweeper.ts";
-import { S3Store } from "./sinks/s3.ts";
-import { TestS3 } from "./sinks/test_s3.ts";
+import { S3Store } from "../sinks/s3.ts";
+import { TestS3 } from "../sinks/test_s3.ts";
 
 const NOTE = { by: "alice", at: "2026-11-21T12:00:00.000Z", reason: "case 42" };
 

@@ -5,7 +5,7 @@ import { CHUNK } from "./chunk.ts";
 import type { RecordingHeader } from "./document.ts";
 import { RecordingEncoder } from "./recording_encoder.ts";
 import { Signer, Verifier } from "./signer.ts";
-import { FACTS } from "./test_recording.ts";
+import { FACTS } from "../test_recording.ts";
 import { RecordingVerifier } from "./verify.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");

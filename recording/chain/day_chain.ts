@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { timestamp } from "./document.ts";
-import { RecordingError } from "./recording_error.ts";
-import type { Signer, Verifier } from "./signer.ts";
+import { timestamp } from "../format/document.ts";
+import { RecordingError } from "../format/recording_error.ts";
+import type { Signer, Verifier } from "../format/signer.ts";
 
 /**
  * The list of all recordings that one gateway began and ended on one day, so that one that is missing is missed: JSON lines,

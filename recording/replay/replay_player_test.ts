@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { RecordingEvent } from "./recording_reader.ts";
+import type { RecordingEvent } from "../format/recording_reader.ts";
 import { type ReplayClock, type ReplayControl, type ReplayOptions, ReplayPlayer } from "./replay_player.ts";
 
 /** Time that passes when the test says so. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { MemoryStore } from "../tests/support/memory_store.ts";
-import { RecordingArchive } from "./archive.ts";
+import { MemoryStore } from "../../tests/support/memory_store.ts";
+import { RecordingArchive } from "../archive.ts";
 import { ChainWriter } from "./chain_writer.ts";
 import { ChainSummaries } from "./chain_summaries.ts";
 import {
@@ -10,7 +10,7 @@ import {
   readLostSession,
   SILENCE_MS,
 } from "./lost_recordings.ts";
-import { FACTS } from "./test_recording.ts";
+import { FACTS } from "../test_recording.ts";
 
 const END = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
 

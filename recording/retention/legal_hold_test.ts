@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MemoryStore } from "../tests/support/memory_store.ts";
+import { MemoryStore } from "../../tests/support/memory_store.ts";
 import { holdPath, listHolds, placeHold, releaseHold } from "./legal_hold.ts";
 
 const PATH = "2026/11/21/a.rec";

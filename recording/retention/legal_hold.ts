@@ -5,7 +5,7 @@ import {
   type RecordingStore,
   RELEASE_SUFFIX,
   StoreError,
-} from "./store.ts";
+} from "../store.ts";
 
 /** Largest hold that is read, in bytes. */
 const MAX_HOLD_BYTES = 64 * 1024;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { type ChainEntry, DayChain, DayChainVerifier } from "./day_chain.ts";
-import { Signer, Verifier } from "./signer.ts";
+import { Signer, Verifier } from "../format/signer.ts";
 
 function keyPair() {
   return generateKeyPairSync("ed25519", {
