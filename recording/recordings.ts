@@ -1,4 +1,3 @@
-import { createPrivateKey } from "node:crypto";
 import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./archive.ts";
 import type { StdinMode } from "./format/document.ts";
 import { isRecipient } from "./format/encryption.ts";
@@ -138,9 +137,7 @@ async function openArchive(
 
 async function readSigner(path: string): Promise<Signer> {
   try {
-    const pem = await Deno.readTextFile(path);
-    createPrivateKey(pem);
-    return new Signer(pem);
+    return new Signer(await Deno.readTextFile(path));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     // What OpenSSL says of a key names no part of it.

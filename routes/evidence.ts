@@ -1,7 +1,8 @@
 import { type AuditEvent, refusalEvent } from "../audit/event.ts";
 import { Refusal } from "../kube/status.ts";
 import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
-import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "../session/stream_event.ts";
+import { GuardedTap } from "../session/guarded_tap.ts";
+import type { SessionEnd, StreamEvent, Tap } from "../session/stream_event.ts";
 import type { Answer } from "./answer.ts";
 import type { Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
@@ -100,20 +101,8 @@ const RECORDING_LOST: SessionEnd = {
 };
 
 /** A recording as a tap: what it cannot take ends the session, with a sentence. */
-export class RecordingTap implements Tap {
-  readonly #recording: Pick<SessionRecording, "push">;
-
-  constructor(recording: Pick<SessionRecording, "push">) {
-    this.#recording = recording;
-  }
-
-  push(event: StreamEvent): void | Promise<void> {
-    try {
-      return this.#recording.push(event)?.catch(lost);
-    } catch (cause) {
-      lost(cause);
-    }
-  }
+export function recordingTap(recording: SessionRecording): Tap {
+  return new GuardedTap(recording, RECORDING_LOST);
 }
 
 /** Shows each event to several taps, in their order, at once: its bytes are valid until this returns. */
@@ -136,8 +125,4 @@ export class TapChain implements Tap {
 
 async function all(waits: readonly Promise<void>[]): Promise<void> {
   await Promise.all(waits);
-}
-
-function lost(cause: unknown): never {
-  throw new SessionFailure({ ...RECORDING_LOST, cause }, { cause });
 }

@@ -7,7 +7,7 @@ import type { RecordingResult, SessionRecording } from "../recording/archive.ts"
 import type { SessionEnd, Tap } from "../session/stream_event.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { Permission } from "./admission.ts";
-import { beginRecording, RecordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
+import { beginRecording, recordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 import type { LiveEntry, SessionFacts } from "./session_registry.ts";
@@ -79,7 +79,7 @@ export class LiveSession {
     const tap = new TapChain([
       first,
       ...(this.#manifest ? [this.#manifest] : []),
-      ...(this.#recording ? [new RecordingTap(this.#recording)] : []),
+      ...(this.#recording ? [recordingTap(this.#recording)] : []),
     ]);
     return this.#entry?.tap(tap) ?? tap;
   }

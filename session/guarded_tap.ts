@@ -1,25 +1,32 @@
 import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "./stream_event.ts";
 
-/** A tap whose failure is named: what it throws, now or later, ends the session, as `audit_failure` if it names no other end. */
+const AUDIT_LOST: SessionEnd = {
+  reason: "audit_failure",
+  by: "gateway",
+  message: "the audit log cannot be written, so the session ends",
+};
+
+/** A tap whose failure is named: what it throws, now or later, ends the session, in a way of its own if it names one. */
 export class GuardedTap implements Tap {
   readonly #tap: Tap;
+  readonly #end: SessionEnd;
 
-  constructor(tap: Tap) {
+  /** @param end of a session whose tap fails without naming one */
+  constructor(tap: Tap, end: SessionEnd = AUDIT_LOST) {
     this.#tap = tap;
+    this.#end = end;
   }
 
   push(event: StreamEvent): void | Promise<void> {
     try {
-      return this.#tap.push(event)?.catch(fail);
+      return this.#tap.push(event)?.catch(this.#fail);
     } catch (cause) {
-      fail(cause);
+      this.#fail(cause);
     }
   }
-}
 
-function fail(cause: unknown): never {
-  if (cause instanceof SessionFailure) throw cause;
-  const message = "the audit log cannot be written, so the session ends";
-  const end: SessionEnd = { reason: "audit_failure", by: "gateway", message };
-  throw new SessionFailure({ ...end, cause }, { cause });
+  readonly #fail = (cause: unknown): never => {
+    if (cause instanceof SessionFailure) throw cause;
+    throw new SessionFailure({ ...this.#end, cause }, { cause });
+  };
 }
