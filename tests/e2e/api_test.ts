@@ -103,7 +103,11 @@ apiTest("what passes in a session is seen as it passes; what is typed is not", a
   await tail.end();
   assert.doesNotMatch(tail.text, /hunter2|aHVudGVyMg/);
   assert.equal((await session.outcome).code, 3);
-  const own = (await gateway().events()).filter((each) => each.auditID === response.headers.get("Audit-Id"));
+  const own = await eventually("that it was watched is written down", async () => {
+    const id = response.headers.get("Audit-Id");
+    const events = (await gateway().events()).filter((each) => each.auditID === id);
+    return events.length === 2 ? events : undefined;
+  });
   assert.deepEqual(own.map(typeOf), ["decision", "response"]);
   assert.deepEqual(own.map(({ verb, objectRef }) => [verb, objectRef?.resource, objectRef?.name]), [
     ["watch", "sessions", auditId],

@@ -452,13 +452,13 @@ live("what was added is written down, by whom, and under which ID the API server
   assert.equal(decision!.annotations["postern.dev/container"], added.name);
   assert.equal(decision!.annotations["postern.dev/image"], IMAGE);
   assert.equal(response!.responseStatus?.code, 200);
-  const log = await Deno.readTextFile(gateway().cluster.paths.apiServerAuditLog);
-  const known = log.split("\n").filter((line) => line.includes(auditId!));
-  assert.ok(
-    known.some((line) =>
-      line.includes('"stage":"ResponseComplete"') && line.includes("/ephemeralcontainers")
-    ),
-  );
+  await eventually("the API server has it, too", async () => {
+    const log = await Deno.readTextFile(gateway().cluster.paths.apiServerAuditLog);
+    const known = log.split("\n").filter((line) => line.includes(auditId!));
+    const isIt = (line: string) =>
+      line.includes('"stage":"ResponseComplete"') && line.includes("/ephemeralcontainers");
+    return known.some(isIt) || undefined;
+  });
 });
 
 live("reading ephemeral containers is no write", async () => {

@@ -75,7 +75,10 @@ live(
   "a pod's answer is written down, by whom, how much, and under which ID the API server has it",
   async () => {
     const { auditId, body } = await ask(gateway().url, "alice", `${PODS}/web:8080/proxy/`);
-    const events = (await gateway().events()).filter(({ auditID }) => auditID === auditId);
+    const events = await eventually("both of its events", async () => {
+      const all = (await gateway().events()).filter(({ auditID }) => auditID === auditId);
+      return all.length === 2 ? all : undefined;
+    });
     assert.deepEqual(events.map(({ annotations }) => annotations["postern.dev/event"]), [
       "decision",
       "response",
@@ -90,8 +93,11 @@ live(
       response!.annotations["postern.dev/bytes-out"],
       String(new TextEncoder().encode(body).length),
     );
-    const log = await Deno.readTextFile(gateway().cluster.paths.apiServerAuditLog);
-    assert.ok(log.split("\n").some((line) => line.includes(auditId!) && line.includes("web:8080/proxy")));
+    await eventually("the API server has it, too", async () => {
+      const log = await Deno.readTextFile(gateway().cluster.paths.apiServerAuditLog);
+      const isIt = (line: string) => line.includes(auditId!) && line.includes("web:8080/proxy");
+      return log.split("\n").some(isIt) || undefined;
+    });
   },
 );
 

@@ -79,10 +79,13 @@ export class Gateway implements Endpoint, AsyncDisposable {
     return Number(new URL(this.url).port);
   }
 
-  /** Everything that was written down so far. Each line must be one event. */
+  /** Everything that was written down so far. Each line must be one event; one that is just being written is waited for. */
   async events(): Promise<AuditEvent[]> {
-    const lines = (await this.auditText()).split("\n");
-    assert.equal(lines.pop(), "", "the audit file ends with a whole line");
+    const text = await eventually("the audit file ends with a whole line", async () => {
+      const now = await this.auditText();
+      return now === "" || now.endsWith("\n") ? now : undefined;
+    }, { deadlineMs: 2_000, everyMs: 10 });
+    const lines = text.split("\n").slice(0, -1);
     return lines.map((line) => {
       const event: AuditEvent = JSON.parse(line);
       assert.equal(event.kind, "Event");
