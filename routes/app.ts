@@ -15,6 +15,7 @@ import { passThrough } from "./passthrough.ts";
 import { readRequestTarget, type RequestTarget } from "./request_target.ts";
 import { portForward } from "./port_forward.ts";
 import { proxy, type ProxyGate } from "./proxy.ts";
+import { Readiness } from "./readiness.ts";
 import { run } from "./run.ts";
 import {
   type KubeletAddress,
@@ -42,11 +43,19 @@ const LEGACY = ["/proxy/*", "/api/v1/proxy/*"];
 /** What reaches a pod's port or a service's as HTTP. */
 const PROXIES = [POD, SERVICE].flatMap((path) => [`${path}/proxy`, `${path}/proxy/*`]);
 
+/** Whether the gateway is ready, for whoever balances: it says nothing of anybody, so anybody may ask. */
+const READY = "/readyz";
+
 /**
  * The routes. What is matched is the canonical path that {@linkcode readRequestTarget} made, never a URL that
  * something else has normalised.
+ *
+ * @param readiness whether new sessions are taken: what would be upgraded is refused where they are not
  */
-export function createApp(gate: Gate & DebugGate & ProxyGate & ApiGate): Handler {
+export function createApp(
+  gate: Gate & DebugGate & ProxyGate & ApiGate,
+  readiness: Readiness = new Readiness(),
+): Handler {
   const app = new Hono<{ Bindings: Bindings }>({
     getPath: (_request, options) => options?.env?.target.path ?? "/",
   });
@@ -63,6 +72,7 @@ export function createApp(gate: Gate & DebugGate & ProxyGate & ApiGate): Handler
     journey.learn({ commandMask: gate.commandMask });
     fallbacks.recall(journey);
     try {
+      if (context.upgrade !== undefined) readiness.require();
       return await step(journey, c.req.raw);
     } catch (thrown) {
       fallbacks.keep(journey);
@@ -88,6 +98,7 @@ export function createApp(gate: Gate & DebugGate & ProxyGate & ApiGate): Handler
   for (const path of [API_ROOT, `${API_ROOT}/*`]) {
     app.all(path, route((journey, request) => callApi(journey, request, gate)));
   }
+  app.on(["GET", "HEAD"], READY, () => readiness.response());
   app.all("*", route((journey, request) => plain(journey, request, gate)));
 
   return async (request, context) => {

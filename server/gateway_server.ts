@@ -10,8 +10,16 @@ export interface GatewayServerHooks extends HttpBridgeHooks {
   tuner?: SocketTuner | undefined;
 }
 
+/** What {@linkcode GatewayServer.drain} may be told. */
+export interface DrainOptions {
+  leastMs?: number;
+  hurry?: AbortSignal;
+}
+
 /** How long sessions that were told to end may take to tell their clients, in milliseconds. */
 const FAREWELL_MS = 2000;
+/** How long may be waited for what sessions write down, once all is closed. */
+const LAST_WORDS_MS = 10_000;
 /** How often it is looked whether all is done. */
 const POLL_MS = 20;
 
@@ -37,9 +45,10 @@ export class GatewayServer {
   ): Promise<GatewayServer> {
     const limits = { ...DEFAULT_LIMITS, ...given };
     const bridge = new HttpBridge(handler, limits, hooks);
-    const { maxConnections, handshakeTimeoutSeconds } = limits;
+    const { maxConnections, maxConnectionsPerAddress, handshakeTimeoutSeconds } = limits;
+    const handshakeTimeoutMs = handshakeTimeoutSeconds * 1000;
     const listener = await TlsListener.open(
-      { ...options, maxConnections, handshakeTimeoutMs: handshakeTimeoutSeconds * 1000, tuner },
+      { ...options, maxConnections, maxConnectionsPerAddress, handshakeTimeoutMs, tuner },
       { onConnection: (connection) => bridge.serve(connection), report: hooks.report },
     );
     return new GatewayServer(listener, bridge);
@@ -61,16 +70,26 @@ export class GatewayServer {
   }
 
   /**
-   * Stops accepting, closes what is idle, and lets requests and sessions go on until the deadline; then their
-   * signals are aborted, and after a moment to say so all is closed. Resolves when everything is closed.
+   * Closes what is idle, and lets requests and sessions go on until the deadline; then their signals are aborted, and
+   * after a moment to say so all is closed. Meanwhile it still answers who comes, so that nobody is left to guess why:
+   * what to answer is for the handler to say. Resolves when everything is closed and nothing runs any more.
+   *
+   * @param leastMs how long to go on answering where nothing is left to wait for: who balances may not know yet
+   * @param hurry aborted when nothing is to be waited for any more
    */
-  async drain(deadlineMs: number): Promise<void> {
-    this.#listener.stop();
+  async drain(deadlineMs: number, { leastMs = 0, hurry }: DrainOptions = {}): Promise<void> {
     this.#bridge.closeWhenIdle();
-    await this.#settled(deadlineMs);
+    const least = performance.now() + Math.min(leastMs, deadlineMs);
+    await this.#until(
+      () => this.#bridge.running === 0 && performance.now() >= least || hurry?.aborted === true,
+      deadlineMs,
+    );
+    this.#listener.stop();
     this.#bridge.abortAll();
-    await this.#settled(FAREWELL_MS);
+    await this.#until(() => this.#listener.connections + this.#bridge.running === 0, FAREWELL_MS);
     this.#listener.closeConnections();
+    // What ends only now still has its end to write down.
+    await this.#until(() => this.#bridge.running === 0, LAST_WORDS_MS);
   }
 
   /** Closes everything at once. */
@@ -79,12 +98,13 @@ export class GatewayServer {
     this.#bridge.closeWhenIdle();
     this.#bridge.abortAll();
     this.#listener.closeConnections();
-    await this.#settled(FAREWELL_MS);
+    await this.#until(() => this.#listener.connections + this.#bridge.running === 0, FAREWELL_MS);
   }
 
-  async #settled(timeoutMs: number): Promise<void> {
+  /** Waits until something is so, but no longer than `timeoutMs`. */
+  async #until(isSo: () => boolean, timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
-    while (this.#listener.connections + this.#bridge.running > 0 && performance.now() < deadline) {
+    while (!isSo() && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }

@@ -12,7 +12,7 @@ function abortion({ signal }: Pick<RequestContext, "signal">): Promise<string> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(String(signal.reason))));
 }
 
-Deno.test("drain refuses new connections and closes idle ones at once", suite, async () => {
+Deno.test("drain with nothing to wait for closes idle connections and the port at once", suite, async () => {
   await using front = await TestFront.start(() => Promise.resolve(new Response("ok")));
   using idle = await front.connect();
   await idle.send(GET);
@@ -22,6 +22,63 @@ Deno.test("drain refuses new connections and closes idle ones at once", suite, a
   assert.ok(performance.now() - start < 5000);
   assert.equal(await idle.readAll(), "");
   await assert.rejects(front.connect());
+});
+
+Deno.test("drain answers who comes while a session goes on, once for each connection", suite, async () => {
+  await using front = await TestFront.start((_request, { upgrade }) =>
+    Promise.resolve(
+      upgrade?.accept([], async (client) => void await client.read()) ??
+        new Response("come again", { status: 503 }),
+    )
+  );
+  using session = await front.connect();
+  await session.send(UPGRADE);
+  await session.readUntil("\r\n\r\n");
+  const drained = front.server.drain(60_000);
+  for (let count = 0; count < 2; count++) {
+    using late = await front.connect();
+    await late.send(GET);
+    const text = await late.readAll();
+    assert.match(text, /^HTTP\/1.1 503 /);
+    assert.match(text, /connection: close/i);
+  }
+  session[Symbol.dispose]();
+  await drained;
+  await assert.rejects(front.connect());
+});
+
+Deno.test(
+  "drain goes on answering for as long as it was asked to, with nothing to wait for",
+  suite,
+  async () => {
+    await using front = await TestFront.start(() => Promise.resolve(new Response("not ready")));
+    const start = performance.now();
+    const drained = front.server.drain(60_000, { leastMs: 300 });
+    using probe = await front.connect();
+    await probe.send(GET);
+    assert.match(await probe.readAll(), /not ready$/);
+    await drained;
+    assert.ok(performance.now() - start >= 300);
+  },
+);
+
+Deno.test("drain in a hurry ends sessions at once, and waits for what they write down", suite, async () => {
+  const written: string[] = [];
+  await using front = await TestFront.start((_request, context) =>
+    Promise.resolve(context.upgrade!.accept([], async () => {
+      written.push(await abortion(context));
+      await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than a farewell
+      written.push("the end");
+    }))
+  );
+  using client = await front.connect();
+  await client.send(UPGRADE);
+  await client.readUntil("\r\n\r\n");
+  const hurry = new AbortController();
+  const drained = front.server.drain(60_000, { hurry: hurry.signal });
+  hurry.abort();
+  await drained;
+  assert.deepEqual(written, ["Error: the gateway is shutting down", "the end"]);
 });
 
 Deno.test("drain waits for a request that is being answered, and closes after it", suite, async () => {

@@ -92,7 +92,6 @@ export class HttpBridge {
       this.#refuse(stream, { code: 408, reason });
     });
     this.#server.emit("connection", stream);
-    if (this.#isDraining) stream.destroy();
   }
 
   /** Requests that are being answered, and sessions. */
