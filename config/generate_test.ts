@@ -48,6 +48,7 @@ Deno.test("a number's name carries its unit", () => {
     "port",
     "maxRequestsPerConnection",
     "maxConnections",
+    "maxConnectionsPerAddress",
     "cacheEntries",
     "maxSessions",
     "maxFiles",

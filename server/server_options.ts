@@ -24,8 +24,10 @@ export interface ServerLimits {
   stalledWriteSeconds: number;
   /** After so many a connection is closed. @default {1000} */
   maxRequestsPerConnection: number;
-  /** Open at once, handshakes included; one more is closed at once. @default {4096} */
+  /** Open at once, handshakes included; whoever comes then has to wait. @default {4096} */
   maxConnections: number;
+  /** Of these, from one IPv4 address or IPv6 network of /64; one more is ended at once. @default {1024} */
+  maxConnectionsPerAddress: number;
 }
 
 /** The bounds, where nothing else is said. */
@@ -37,4 +39,5 @@ export const DEFAULT_LIMITS: Readonly<ServerLimits> = {
   stalledWriteSeconds: 900,
   maxRequestsPerConnection: 1000,
   maxConnections: 4096,
+  maxConnectionsPerAddress: 1024,
 };

@@ -1,6 +1,7 @@
 import { expiryOf, type KeyPair, readKeyPair, type TlsFiles } from "./certificate_files.ts";
 import { ClientConnection } from "./client_connection.ts";
 import type { SocketTuner } from "./no_delay.ts";
+import { SourceCounts } from "./source_counts.ts";
 
 /** What the listener needs to know. */
 export interface TlsListenerOptions {
@@ -11,6 +12,8 @@ export interface TlsListenerOptions {
   handshakeTimeoutMs: number;
   /** Open at once, handshakes included. */
   maxConnections: number;
+  /** Of these, from one source. */
+  maxConnectionsPerAddress: number;
   /** Turns Nagle's algorithm off, and ends connections that stall; `undefined` where that is not possible. */
   tuner: SocketTuner | undefined;
 }
@@ -36,6 +39,9 @@ const NOT_TUNED =
 /** How often it is looked for handshakes that take too long: all are then ended in one pass over our sockets. */
 const SWEEP_MS = 250;
 
+/** How often the same bound may be told of, in milliseconds: who knocks at it must not fill the log. */
+const TELL_EVERY_MS = 60_000;
+
 /** One listening socket with one certificate. */
 interface Door {
   listener: Deno.TlsListener;
@@ -50,14 +56,19 @@ interface Door {
  * moment longer, and then that is closed. Connections that were accepted do not notice.
  *
  * Beyond the bound on connections nobody is accepted: who comes then waits in the kernel's queue, which has a bound of
- * its own. To accept and close would be kinder, but Deno closes a connection only after its handshake.
+ * its own. To accept and close would be kinder, but Deno closes a connection only after its handshake. So one source must
+ * not take all the room: what it opens beyond its own bound is accepted, and ended by the next sweep.
  */
 export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #hooks: TlsListenerHooks;
   readonly #clients = new Set<ClientConnection>();
-  /** Handshakes under way, and when they began, in milliseconds of {@linkcode performance.now}. */
+  /**
+   * Handshakes under way, and when they began, in milliseconds of {@linkcode performance.now}; -Infinity for those that
+   * are too many from one source.
+   */
   readonly #handshakes = new Map<Deno.TlsConn, number>();
+  readonly #sources: SourceCounts;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #pair: KeyPair;
   #door: Door;
@@ -65,6 +76,10 @@ export class TlsListener {
   #oldDoor: Door | undefined;
   #lastFault = "";
   #isFull = false;
+  #toldFullMs = -Infinity;
+  #toldRefusedMs = -Infinity;
+  /** Refused since that was last told, and where the last one came from. */
+  #refused = { count: 0, address: "" };
   /** Settled while there is room for another connection. */
   #room = Promise.withResolvers<void>();
 
@@ -72,6 +87,7 @@ export class TlsListener {
     this.#options = options;
     this.#hooks = hooks;
     this.#pair = pair;
+    this.#sources = new SourceCounts(options.maxConnectionsPerAddress);
     this.#door = this.#openDoor(options.port, pair);
     this.#room.resolve();
     if (!this.#tune(this.#door)) hooks.report(NOT_TUNED);
@@ -182,28 +198,39 @@ export class TlsListener {
 
   /** Nobody waits for it: a slow handshake holds nobody else up. */
   async #shakeHands(connection: Deno.TlsConn): Promise<void> {
-    const beganMs = performance.now();
+    const { hostname } = connection.remoteAddr;
+    const mayStay = this.#sources.enter(hostname);
+    if (!mayStay) this.#refused = { count: this.#refused.count + 1, address: hostname };
+    const beganMs = mayStay ? performance.now() : -Infinity;
     this.#handshakes.set(connection, beganMs);
     this.#count();
     try {
       await connection.handshake();
       const isLate = performance.now() - beganMs > this.#options.handshakeTimeoutMs;
-      if (isLate || !this.#door.isOpen) close(connection);
+      if (isLate || !this.#door.isOpen) this.#dismiss(connection);
       else this.#welcome(connection);
     } catch {
       // A scanner, a health check of TCP alone, a client that does not trust us: it knows better than we why.
-      close(connection);
+      this.#dismiss(connection);
     } finally {
       this.#handshakes.delete(connection);
       this.#count();
     }
   }
 
+  #dismiss(connection: Deno.TlsConn): void {
+    const { hostname } = connection.remoteAddr;
+    close(connection);
+    this.#sources.leave(hostname);
+  }
+
   #welcome(connection: Deno.TlsConn): void {
+    const { hostname } = connection.remoteAddr;
     const client = new ClientConnection(connection, this.#options.tuner);
     this.#clients.add(client);
     void client.closed.then(() => {
       this.#clients.delete(client);
+      this.#sources.leave(hostname);
       this.#count();
     });
     this.#hooks.onConnection(client);
@@ -213,6 +240,19 @@ export class TlsListener {
     const before = performance.now() - this.#options.handshakeTimeoutMs;
     const slow = [...this.#handshakes].filter(([, beganMs]) => beganMs < before);
     this.#end(slow.map(([connection]) => connection));
+    this.#tellRefused();
+  }
+
+  #tellRefused(): void {
+    const { count, address } = this.#refused;
+    const nowMs = performance.now();
+    if (count === 0 || nowMs - this.#toldRefusedMs < TELL_EVERY_MS) return;
+    this.#toldRefusedMs = nowMs;
+    this.#refused = { count: 0, address: "" };
+    const { maxConnectionsPerAddress } = this.#options;
+    this.#hooks.report(
+      `${count} connections were refused, the last from ${address}: ${maxConnectionsPerAddress} are open from there`,
+    );
   }
 
   /** Without a tuner they go on, and stay counted: the bound on connections holds in any case. */
@@ -227,6 +267,9 @@ export class TlsListener {
     this.#isFull = isFull;
     if (!isFull) return this.#room.resolve();
     this.#room = Promise.withResolvers();
+    const nowMs = performance.now();
+    if (nowMs - this.#toldFullMs < TELL_EVERY_MS) return;
+    this.#toldFullMs = nowMs;
     this.#hooks.report(`${this.connections} connections are open: more have to wait`);
   }
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { issue } from "../tests/support/certificates.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
@@ -139,6 +140,37 @@ Deno.test(
     while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   },
 );
+
+Deno.test("TlsListener gives one source no more than its share, and others theirs", suite, async () => {
+  await using front = await TestFront.start(ok, { maxConnections: 100, maxConnectionsPerAddress: 20 });
+  const flood = Array.from({ length: 300 }, () => silentFrom("127.0.0.2", front.server.address.port));
+  const ended = Array.from(flood, (socket) => new Promise<void>((resolve) => socket.once("close", resolve)));
+  try {
+    let alive = flood.length;
+    for (const end of ended) void end.then(() => alive--);
+    while (alive > 20) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.match(await front.exchange(GET), /ok$/);
+    assert.equal(alive, 20);
+    while (front.server.connections > 20) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(front.reports.filter((report) => report.includes("were refused")).length, 1);
+    assert.match(front.reports.join(), /the last from 127\.0\.0\.2: 20 are open from there/);
+  } finally {
+    for (const socket of flood) socket.destroy();
+    await Promise.all(ended);
+  }
+  while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const again = silentFrom("127.0.0.2", front.server.address.port);
+  while (front.server.connections < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  again.destroy();
+  await new Promise((resolve) => again.once("close", resolve));
+});
+
+/** A connection from another address of this machine, on which nothing is said. */
+function silentFrom(localAddress: string, port: number): Socket {
+  const socket = connectTcp({ host: "127.0.0.1", port, localAddress });
+  socket.on("error", () => {}); // it is ended with a reset
+  return socket;
+}
 
 Deno.test("TlsListener survives what is no TLS", suite, async () => {
   await using front = await TestFront.start(ok);

@@ -59,7 +59,15 @@ export const server = section({
       from: 1,
       to: 1000000,
       fallback: 4096,
-      description: "Connections open at once; a further one is closed at once.",
+      description: "Connections open at once, TLS handshakes included. Whoever comes then has to wait.",
+    }),
+    maxConnectionsPerAddress: wholeNumber({
+      from: 1,
+      to: 1000000,
+      fallback: 1024,
+      description:
+        "Of these, how many may come from one IPv4 address, or one IPv6 network of /64; a further one is " +
+        "ended at once. Raise it where a load balancer hides the clients' own addresses.",
     }),
   }).prefault({}).meta({ description: "Bounds on what a client may cost." }),
   drainTimeoutSeconds: wholeNumber({
