@@ -1,8 +1,6 @@
 import type { ByteConnection } from "../session/byte_connection.ts";
+import { BulkReader } from "../session/bulk_reader.ts";
 import type { SocketTuner } from "./no_delay.ts";
-
-/** The platform hands out one TLS record in a read, never more, so that a larger buffer would stay empty. */
-const READ_BUFFER_BYTES = 16 * 1024;
 
 /**
  * The connection to a client: {@linkcode ByteConnection} over a TLS connection of the platform.
@@ -16,7 +14,7 @@ export class ClientConnection implements ByteConnection {
   readonly remotePort: number;
   readonly #connection: Deno.TlsConn;
   readonly #tuner: Pick<SocketTuner, "abort"> | undefined;
-  readonly #buffer = new Uint8Array(READ_BUFFER_BYTES);
+  readonly #reader: BulkReader;
   readonly #closed = Promise.withResolvers<void>();
   #unread: Uint8Array | undefined;
   #begun: Promise<Uint8Array | null> | undefined;
@@ -28,6 +26,7 @@ export class ClientConnection implements ByteConnection {
   /** @param tuner ends the connection of a client that takes nothing: without it, such a socket stays open */
   constructor(connection: Deno.TlsConn, tuner?: Pick<SocketTuner, "abort">) {
     this.#connection = connection;
+    this.#reader = new BulkReader(connection);
     this.#tuner = tuner;
     const { hostname, port } = connection.remoteAddr;
     this.remoteAddress = hostname.replace(/^::ffff:(?=\d+\.)/i, "");
@@ -81,10 +80,8 @@ export class ClientConnection implements ByteConnection {
     if (bytes.length > 0) this.#unread = bytes;
   }
 
-  async #readOnce(): Promise<Uint8Array | null> {
-    if (this.#isClosed) return null;
-    const count = await this.#connection.read(this.#buffer);
-    return count === null ? null : this.#buffer.subarray(0, count);
+  #readOnce(): Promise<Uint8Array | null> {
+    return this.#isClosed ? Promise.resolve(null) : this.#reader.read();
   }
 
   write(bytes: Uint8Array): Promise<void> {

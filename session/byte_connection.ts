@@ -1,8 +1,8 @@
 /**
  * A live, bidirectional byte stream: the client's TLS connection after its upgrade, or the one to a kubelet.
  *
- * Nothing is read ahead of `read`, and `write` resolves only when the bytes were taken over by the kernel, so a
- * slow peer slows the other side down and no buffer grows.
+ * What is read ahead of `read` has a bound of some records, and `write` resolves only when the bytes were taken over by the
+ * kernel, so a slow peer slows the other side down and no buffer grows.
  */
 export interface ByteConnection {
   /**

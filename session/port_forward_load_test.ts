@@ -250,7 +250,7 @@ async function tcpPair(): Promise<[StreamConnection, StreamConnection]> {
     listener.accept(),
   ]);
   for (const connection of [near, far]) connection.setNoDelay(true);
-  return [new StreamConnection(near, 64 * 1024), new StreamConnection(far, 64 * 1024)];
+  return [new StreamConnection(near), new StreamConnection(far)];
 }
 
 Deno.test({

@@ -1,22 +1,20 @@
+import { BulkReader } from "./bulk_reader.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 
-/** A {@linkcode ByteConnection} over a connection of the platform. Reads reuse one buffer. */
+/** A {@linkcode ByteConnection} over a connection of the platform. */
 export class StreamConnection implements ByteConnection {
   readonly #connection: Deno.Conn;
-  readonly #buffer: Uint8Array;
+  readonly #reader: BulkReader;
   #lastWrite: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  /** @param bufferBytes size of the read buffer; the platform hands out one TLS record in a read, never more */
-  constructor(connection: Deno.Conn, bufferBytes = 16 * 1024) {
+  constructor(connection: Deno.Conn) {
     this.#connection = connection;
-    this.#buffer = new Uint8Array(bufferBytes);
+    this.#reader = new BulkReader(connection);
   }
 
-  async read(): Promise<Uint8Array | null> {
-    if (this.#isClosed) return null;
-    const count = await this.#connection.read(this.#buffer);
-    return count === null ? null : this.#buffer.subarray(0, count);
+  read(): Promise<Uint8Array | null> {
+    return this.#isClosed ? Promise.resolve(null) : this.#reader.read();
   }
 
   write(bytes: Uint8Array): Promise<void> {
