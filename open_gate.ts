@@ -15,6 +15,7 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import type { Connection } from "./kube/kubeconfig.ts";
 import { addressFilter } from "./kube/node_address.ts";
+import { NodeCache } from "./kube/node_cache.ts";
 import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import type { Logger } from "./log/logger.ts";
@@ -50,6 +51,7 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
+  const nodes = new NodeCache(client, kubelet.nodeCacheSeconds * 1000);
   const allowedPorts = policy.portForward.allowedPorts.map(parsePortRange);
   const sessionsHere = new SessionRegistry({
     showsStdin: configuration.recording.stdin === "content",
@@ -58,7 +60,8 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
   return {
     authenticate: (token, signal) => authenticator.authenticate(token, signal),
     impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
-    resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions }, signal),
+    resolve: (request, signal) =>
+      resolveTarget(client, request, { ...kubelet, ...sessions, nodes }, signal),
     authorizeNodeProxy: (user, name, signal) =>
       authorizer.require(user, {
         verb: "create",

@@ -4,13 +4,17 @@
  */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
+/** Where one of these can be at all; most lines are ASCII, and looking for properties of characters costs ten times as much. */
+const SUSPECT = /[\x7f-\uffff]/;
+
 /**
  * A value as JSON on one line that a terminal prints and does nothing else with. Parses back to the same value.
  *
  * `JSON.stringify` already escapes C0 controls and lone surrogates.
  */
 export function safeJson(value: unknown): string {
-  return JSON.stringify(value).replace(UNSAFE, escapeUnits);
+  const json = JSON.stringify(value);
+  return SUSPECT.test(json) ? json.replace(UNSAFE, escapeUnits) : json;
 }
 
 /** Each UTF-16 unit as `\uXXXX`; a character beyond U+FFFF has two. */

@@ -1,7 +1,8 @@
-import type { V1Node, V1Pod } from "@kubernetes/client-node";
+import type { V1Pod } from "@kubernetes/client-node";
 import { ApiError, type KubeClient } from "./client.ts";
 import { chooseContainer } from "./container.ts";
 import { kubeletAddress, type NodeAddressOptions } from "./node_address.ts";
+import type { NodeCache } from "./node_cache.ts";
 import { Refusal } from "./status.ts";
 import type { Target } from "./target.ts";
 
@@ -19,11 +20,13 @@ export interface TargetRequest {
 export interface ResolveOptions extends NodeAddressOptions {
   /** @see chooseContainer */
   defaultContainerAnnotation: boolean;
+  /** Where nodes are remembered. */
+  nodes: NodeCache;
 }
 
 /**
- * Finds the target of a session: the pod as it is now, its container, its node and where the kubelet listens. Two GETs,
- * never a list, so the cost does not grow with the cluster.
+ * Finds the target of a session: the pod as it is now, its container, its node and where the kubelet listens. One GET, two
+ * for a node that was not asked for lately, never a list, so the cost does not grow with the cluster.
  *
  * @throws {Refusal} NotFound and BadRequest in the API server's words; ServiceUnavailable where it cannot be asked
  */
@@ -36,7 +39,7 @@ export async function resolveTarget(
   const { namespace, pod: name } = request;
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
   if (!isName(namespace) || !isName(name)) throw notFound("pods", name);
-  const pod = await read<V1Pod>(client, path, notFound("pods", name), signal);
+  const pod = await read(() => client.get<V1Pod>(path, signal), "pods", name);
   const uid = pod.metadata?.uid;
   if (uid === undefined || pod.metadata?.name !== name || pod.metadata.namespace !== namespace) {
     throw new Refusal("InternalError", "the API server answered with another pod");
@@ -48,7 +51,7 @@ export async function resolveTarget(
   if (!nodeName || !isName(nodeName)) {
     throw new Refusal("BadRequest", `pod ${name} does not have a host assigned`);
   }
-  const node = await read<V1Node>(client, `/api/v1/nodes/${nodeName}`, notFound("nodes", nodeName), signal);
+  const node = await read(() => options.nodes.get(nodeName, signal), "nodes", nodeName);
   return {
     namespace,
     podName: name,
@@ -73,7 +76,7 @@ export async function requireSamePod(
   signal?: AbortSignal,
 ): Promise<void> {
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
-  const pod = await read<V1Pod>(client, path, notFound("pods", name), signal);
+  const pod = await read(() => client.get<V1Pod>(path, signal), "pods", name);
   if (pod.metadata?.uid !== podUid) throw notFound("pods", name);
 }
 
@@ -86,16 +89,11 @@ function notFound(kind: string, name: string): Refusal {
   return new Refusal("NotFound", `${kind} "${name}" not found`, { details: { name, kind } });
 }
 
-async function read<T>(
-  client: Pick<KubeClient, "get">,
-  path: string,
-  notFound: Refusal,
-  signal: AbortSignal | undefined,
-): Promise<T> {
+async function read<T>(get: () => Promise<T>, kind: "pods" | "nodes", name: string): Promise<T> {
   try {
-    return await client.get<T>(path, signal);
+    return await get();
   } catch (cause) {
-    if (cause instanceof ApiError && cause.code === 404) throw notFound;
+    if (cause instanceof ApiError && cause.code === 404) throw notFound(kind, name);
     throw new Refusal("ServiceUnavailable", "the gateway cannot read the target from the API server", {
       cause,
     });

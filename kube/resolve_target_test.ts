@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError, ApiUnreachable } from "./client.ts";
+import { NodeCache } from "./node_cache.ts";
 import { requireSamePod, resolveTarget, type TargetRequest } from "./resolve_target.ts";
 import { Refusal, toStatus } from "./status.ts";
 
@@ -19,7 +20,7 @@ const REQUEST: TargetRequest = { namespace: "default", pod: "web", container: un
 const PATHS = { pod: "/api/v1/namespaces/default/pods/web", node: "/api/v1/nodes/node1" };
 
 /** An API server that knows these objects by path. */
-function scene(objects: Record<string, unknown>) {
+function scene(objects: Record<string, unknown>, ttlMs = 0) {
   const asked: string[] = [];
   const client = {
     get: <T>(path: string): Promise<T> => {
@@ -30,10 +31,11 @@ function scene(objects: Record<string, unknown>) {
       return Promise.resolve(object as T);
     },
   };
+  const nodes = new NodeCache(client, ttlMs);
   return {
     asked,
     resolve: (request: Partial<TargetRequest> = {}) =>
-      resolveTarget(client, { ...REQUEST, ...request }, OPTIONS),
+      resolveTarget(client, { ...REQUEST, ...request }, { ...OPTIONS, nodes }),
   };
 }
 
@@ -47,6 +49,13 @@ Deno.test("resolveTarget finds pod, container, node and kubelet with two questio
     ["uid-1", "app", "node1", { host: "10.0.0.5", port: 10250 }],
   );
   assert.deepEqual(asked, [PATHS.pod, PATHS.node]);
+});
+
+Deno.test("resolveTarget asks for the pod every time, and for a node that it knows only once", async () => {
+  const { asked, resolve } = scene(whole(), 1000);
+  await resolve();
+  await resolve();
+  assert.deepEqual(asked, [PATHS.pod, PATHS.node, PATHS.pod]);
 });
 
 Deno.test("resolveTarget gives the very pod whose UID it pins", async () => {

@@ -24,6 +24,14 @@ const kubelet = section({
     to: 65535,
     description: "Port of every kubelet. Without it, the one that the node's status names.",
   }),
+  nodeCacheSeconds: wholeNumber({
+    from: 0,
+    to: 300,
+    fallback: 10,
+    description:
+      "How long a node's address is remembered; 0: every session asks. A node that cannot be reached is asked for anew. " +
+      "Pods are never remembered.",
+  }),
   allowedAddresses: list(addressRange()).default([]).meta({
     description:
       "Ranges that a node's address must lie in, so that a forged Node cannot draw a session elsewhere. " +
