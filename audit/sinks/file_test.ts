@@ -96,6 +96,28 @@ for (const how of ["moved", "deleted"]) {
   });
 }
 
+fileTest(
+  "FileSink: whoever moves the file while it is written to takes no acknowledged line away",
+  async (folder) => {
+    const path = `${folder}/audit.log`;
+    const sink = new FileSink(options(path, { fsync: true }));
+    let isWriting = true;
+    const moving = (async () => {
+      for (let number = 0; isWriting; number++) {
+        await Deno.rename(path, `${folder}/moved.${number}`).catch(() => {}); // it is not there yet
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    const wanted = Array.from({ length: 100 }, (_, number) => String(number));
+    for (const text of wanted) await sink.write(lines(text));
+    isWriting = false;
+    await moving;
+    sink.close();
+    const got = Object.values(await contents(folder)).flatMap((text) => text.trimEnd().split("\n"));
+    assert.deepEqual(wanted.filter((text) => !got.includes(text)), []);
+  },
+);
+
 fileTest("FileSink rejects on a full disk, and writes again when there is room", async (folder) => {
   const path = `${folder}/audit.log`;
   await Deno.symlink("/dev/full", path);
