@@ -1,5 +1,5 @@
 import type { ByteConnection } from "../session/byte_connection.ts";
-import { BulkReader } from "../session/bulk_reader.ts";
+import { BulkReader, HEADROOM_BYTES } from "../session/bulk_reader.ts";
 import type { SocketTuner } from "./no_delay.ts";
 
 /**
@@ -17,6 +17,7 @@ export class ClientConnection implements ByteConnection {
   readonly #reader: BulkReader;
   readonly #closed = Promise.withResolvers<void>();
   #unread: Uint8Array | undefined;
+  #headroomBytes = 0;
   #begun: Promise<Uint8Array | null> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
   /** Writes that the kernel has not taken over yet. */
@@ -54,8 +55,13 @@ export class ClientConnection implements ByteConnection {
 
   /** Says that the bytes which {@linkcode begin} resolved with were taken: the next read begins after them. */
   take(): void {
+    this.#headroomBytes = this.#unread === undefined ? HEADROOM_BYTES : 0;
     if (this.#unread !== undefined) this.#unread = undefined;
     else this.#begun = undefined;
+  }
+
+  get headroomBytes(): number {
+    return this.#headroomBytes;
   }
 
   /** Whether the next thing that the peer does is to go away. Takes no bytes; resolves when it does anything. */

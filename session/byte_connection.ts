@@ -10,6 +10,12 @@ export interface ByteConnection {
    * Rejects when the connection is lost.
    */
   read(): Promise<Uint8Array | null>;
+  /**
+   * Where it is not 0: so many bytes in front of the view that was read last, and that view, may be written over until the next
+   * `read`. A header that is put there leaves with what is behind it, without a copy.
+   * @default {0}
+   */
+  readonly headroomBytes?: number;
   /** Writes all of `bytes`; calls are written in the order they were made. Rejects when the connection is lost. */
   write(bytes: Uint8Array): Promise<void>;
   /**

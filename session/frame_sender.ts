@@ -1,4 +1,4 @@
-import { type ControlFrame, FrameEncoder } from "../protocol/spdy/mod.ts";
+import { type ControlFrame, type DataFrame, dataHeader, FrameEncoder } from "../protocol/spdy/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -18,6 +18,8 @@ export class FrameSender {
   readonly #outbox = new Outbox();
   #written: Promise<unknown> = Promise.resolve();
   #waitingBytes = 0;
+  /** Whose bytes may be written over, and from where on. */
+  #chunk: { buffer: ArrayBufferLike; fromByte: number } | undefined;
 
   constructor(connection: ByteConnection) {
     this.#connection = connection;
@@ -25,6 +27,30 @@ export class FrameSender {
 
   add(bytes: Uint8Array): void {
     this.#outbox.add(bytes);
+  }
+
+  /**
+   * Tells what is passed on from now on: frames of `chunk`, as a connection with so much headroom gave it. Headers are then written
+   * into it.
+   */
+  passOn(chunk: Uint8Array, headroomBytes: number): void {
+    const { buffer, byteOffset } = chunk;
+    this.#chunk = headroomBytes === 0 ? undefined : { buffer, fromByte: byteOffset - headroomBytes };
+  }
+
+  /** Adds a DATA frame, or a piece of one as a frame of its own: a connection that is cut later never leaves a frame open. */
+  addData({ raw, bytes, fin, id: from }: DataFrame, id = from): void {
+    if (raw !== undefined && id === from) return this.add(raw);
+    const header = dataHeader(id, bytes.length, fin);
+    const at = bytes.byteOffset - header.length;
+    if (bytes.buffer === this.#chunk?.buffer && at >= this.#chunk.fromByte) {
+      // What lies there is the header that the frame came with, or what is left free in front of a chunk.
+      const frame = new Uint8Array(bytes.buffer, at, header.length + bytes.length);
+      frame.set(header);
+      return this.add(frame);
+    }
+    this.add(header);
+    this.add(bytes);
   }
 
   addFrame(frame: ControlFrame): void {

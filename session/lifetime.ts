@@ -157,6 +157,10 @@ export class GuardedConnection implements ByteConnection {
     }
   }
 
+  get headroomBytes(): number {
+    return this.#connection.headroomBytes ?? 0;
+  }
+
   async write(bytes: Uint8Array): Promise<void> {
     try {
       await this.#connection.write(bytes);

@@ -293,7 +293,8 @@ export class PortForwardRelay {
         connection.endedBy ??= "upstream";
       } else if (direction === "in") connection.bytesIn += frame.bytes.length;
       else connection.bytesOut += frame.bytes.length;
-      if (id !== undefined) forward(frame, id, out);
+      // Its end goes by itself, when it is written down.
+      if (id !== undefined && frame.bytes.length > 0) out.addData(unended(frame), id);
     }
     if (!frame.fin) return;
     const told = stream.id === undefined
@@ -421,12 +422,9 @@ function isReadUpstream({ type, isSpare, upstreamId }: ForwardedStream): boolean
   return type === "data" && !isSpare && upstreamId !== undefined;
 }
 
-/** Passes a DATA frame on under the number `id`, or its piece as a frame of its own; its end goes by itself. */
-function forward(frame: DataFrame, id: number, out: FrameSender): void {
-  if (frame.raw !== undefined && frame.id === id && !frame.fin) return out.add(frame.raw);
-  if (frame.bytes.length === 0) return;
-  out.add(dataHeader(id, frame.bytes.length));
-  out.add(frame.bytes);
+/** A DATA frame without its FIN. */
+function unended(frame: DataFrame): DataFrame {
+  return frame.fin ? { type: "data", id: frame.id, bytes: frame.bytes, fin: false } : frame;
 }
 
 function sender(direction: Direction): Party {

@@ -113,6 +113,7 @@ class PortForwardSplice implements Disposable {
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
         this.#lifetime.client.heard();
+        this.#toUpstream.passOn(chunk, this.#client.headroomBytes);
         for (const frame of this.#fromClient.push(chunk)) {
           const told = this.#clientFrame(frame);
           if (told) await told;
@@ -148,6 +149,7 @@ class PortForwardSplice implements Disposable {
         const chunk = await readFrom(this.#upstream);
         if (chunk === null) break;
         this.#lifetime.upstream.heard();
+        this.#toClient.passOn(chunk, this.#upstream.headroomBytes);
         for (const frame of this.#fromUpstream.push(chunk)) {
           if (this.#lifetime.isOver) return; // what ends because the session does is no end that the client should see
           const told = this.#upstreamFrame(frame);

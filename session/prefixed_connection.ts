@@ -4,6 +4,7 @@ import type { ByteConnection } from "./byte_connection.ts";
 export class PrefixedConnection implements ByteConnection {
   readonly #connection: ByteConnection;
   #prefix: Uint8Array | undefined;
+  #hasRead = false;
 
   constructor(prefix: Uint8Array, connection: ByteConnection) {
     this.#connection = connection;
@@ -13,7 +14,12 @@ export class PrefixedConnection implements ByteConnection {
   read(): Promise<Uint8Array | null> {
     const prefix = this.#prefix;
     this.#prefix = undefined;
+    this.#hasRead = prefix === undefined;
     return prefix === undefined ? this.#connection.read() : Promise.resolve(prefix);
+  }
+
+  get headroomBytes(): number {
+    return this.#hasRead ? this.#connection.headroomBytes ?? 0 : 0;
   }
 
   write(bytes: Uint8Array): Promise<void> {

@@ -167,6 +167,7 @@ class SpdySplice implements Disposable {
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
         this.#lifetime.client.heard();
+        this.#toUpstream.passOn(chunk, this.#client.headroomBytes);
         const frames = this.#fromClient.push(chunk);
         if (frames.some(isUse)) this.#lifetime.touch();
         for (const frame of frames) {
@@ -204,6 +205,7 @@ class SpdySplice implements Disposable {
         const chunk = await this.#upstream.read();
         if (chunk === null) break;
         this.#lifetime.upstream.heard();
+        this.#toClient.passOn(chunk, this.#upstream.headroomBytes);
         const frames = this.#fromUpstream.push(chunk);
         if (frames.some(isUse)) this.#lifetime.touch();
         for (const frame of frames) {
@@ -335,7 +337,7 @@ class SpdySplice implements Disposable {
     if (stream === undefined || stream.clientEnded) return;
     return this.#seen(stream, frame, "in", () => {
       stream.clientEnded ||= frame.fin;
-      if (READ_BY_KUBELET.has(stream.name) && !stream.sizes) forward(frame, this.#toUpstream);
+      if (READ_BY_KUBELET.has(stream.name) && !stream.sizes) this.#toUpstream.addData(frame);
       else this.#forwardSizes(stream, frame);
     });
   }
@@ -360,7 +362,7 @@ class SpdySplice implements Disposable {
             if (frame.fin) this.#endStatus();
           }
           stream.upstreamEnded ||= frame.fin;
-          if (!stream.isHidden) forward(frame, this.#toClient);
+          if (!stream.isHidden) this.#toClient.addData(frame);
         });
       }
       case "rst_stream": {
@@ -440,11 +442,4 @@ function about({ id, name }: SplicedStream): { id: number; stream: string } {
 /** Whether a frame is use of the session. Pings are none, lest no session were ever idle. */
 function isUse({ type }: Frame): boolean {
   return type === "data" || type === "syn_stream" || type === "syn_reply" || type === "rst_stream";
-}
-
-/** Passes a DATA frame on, or its piece as a frame of its own: a connection cut later never leaves a frame open. */
-function forward(frame: DataFrame, out: FrameSender): void {
-  if (frame.raw !== undefined) return out.add(frame.raw);
-  out.add(dataHeader(frame.id, frame.bytes.length, frame.fin));
-  out.add(frame.bytes);
 }

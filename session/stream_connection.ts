@@ -1,8 +1,9 @@
-import { BulkReader } from "./bulk_reader.ts";
+import { BulkReader, HEADROOM_BYTES } from "./bulk_reader.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 
 /** A {@linkcode ByteConnection} over a connection of the platform. */
 export class StreamConnection implements ByteConnection {
+  readonly headroomBytes = HEADROOM_BYTES;
   readonly #connection: Deno.Conn;
   readonly #reader: BulkReader;
   #lastWrite: Promise<void> = Promise.resolve();
