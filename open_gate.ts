@@ -1,5 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { createApi } from "./api/api.ts";
 import type { CommandMask } from "./audit/argv/argv_mask.ts";
+import { recheckEvent } from "./audit/event.ts";
 import type { Journal } from "./audit/journal.ts";
 import { Authenticator } from "./authz/authenticate.ts";
 import { Authorizer } from "./authz/authorize.ts";
@@ -22,8 +24,9 @@ import type { Logger } from "./log/logger.ts";
 import { Recordings } from "./recording/recordings.ts";
 import type { ApiGate } from "./routes/api_call.ts";
 import type { DebugGate } from "./routes/debug.ts";
-import type { Gate } from "./routes/gate.ts";
+import type { AnsweredAgain, Gate } from "./routes/gate.ts";
 import type { ProxyGate } from "./routes/proxy.ts";
+import { Rechecks } from "./routes/rechecks.ts";
 import { SessionRegistry } from "./routes/session_registry.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import { openApiServer, openKubelet } from "./session/upstream.ts";
@@ -58,35 +61,8 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     showsForwarded: configuration.recording.portForward === "content",
   });
   return {
-    authenticate: (token, signal) => authenticator.authenticate(token, signal),
-    impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
-    resolve: (request, signal) =>
-      resolveTarget(client, request, { ...kubelet, ...sessions, nodes }, signal),
-    authorizeNodeProxy: (user, name, signal) =>
-      authorizer.require(user, {
-        verb: "create",
-        group: "",
-        resource: "nodes",
-        subresource: "proxy",
-        name,
-      }, signal),
-    authorize: (user, { namespace, pod: name, subresource }, signal) => {
-      const { group } = authorization;
-      return authorizer.require(user, {
-        verb: "create",
-        group,
-        resource: "pods",
-        subresource,
-        namespace,
-        name,
-      }, signal);
-    },
-    decide: async (user, { pod, container }, signal) => {
-      const input = { pod, container, options: policy.privileged };
-      // Only a guarded target is worth the question.
-      const isClusterAdmin = guardedBy(input) !== undefined && await authorizer.isClusterAdmin(user, signal);
-      return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
-    },
+    ...stepsOf(configuration, authenticator, authorizer),
+    resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions, nodes }, signal),
     decideAddition: async (user, addition, signal) => {
       const input = { ...addition, options: policy.privileged };
       const isClusterAdmin = guardedAddition(input) !== undefined &&
@@ -120,6 +96,7 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     },
     slots: new SessionSlots(sessions.maxSessions),
     sessions: sessionsHere,
+    ...(sessions.recheck === "on" && { rechecks: openRechecks(parts) }),
     api: createApi({
       access: (user, attributes, signal) => authorizer.access(user, attributes, signal),
       catalog,
@@ -128,6 +105,56 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     }),
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),
   };
+}
+
+/** The steps that ask who somebody is and what they may. */
+function stepsOf(
+  { authorization: { group }, policy }: Configuration,
+  authenticator: Authenticator,
+  authorizer: Authorizer,
+): AnsweredAgain {
+  return {
+    authenticate: (token, signal) => authenticator.authenticate(token, signal),
+    impersonate: (user, headers, signal) => impersonate(authorizer, user, headers, signal),
+    authorize: (user, { namespace, pod: name, subresource }, signal) => {
+      const attributes = { verb: "create", group, resource: "pods", subresource, namespace, name };
+      return authorizer.require(user, attributes, signal);
+    },
+    authorizeNodeProxy: (user, name, signal) => {
+      const attributes = { verb: "create", group: "", resource: "nodes", subresource: "proxy", name };
+      return authorizer.require(user, attributes, signal);
+    },
+    decide: async (user, { pod, container }, signal) => {
+      const input = { pod, container, options: policy.privileged };
+      // Only a guarded target is worth the question.
+      const isClusterAdmin = guardedBy(input) !== undefined && await authorizer.isClusterAdmin(user, signal);
+      return decide([() => privilegedContainer({ ...input, isClusterAdmin })]);
+    },
+  };
+}
+
+/** Asks about live sessions, out of memories of its own: those of the other steps may be older than half a period. */
+function openRechecks({ configuration, client, journal, log }: Parts): Gate["rechecks"] {
+  const { authentication, kubernetes, sessions } = configuration;
+  const { recheckSeconds, recheckGraceSeconds, maxSessions } = sessions;
+  const memory = { cacheTtlSeconds: recheckSeconds / 2, cacheEntries: Math.max(4096, maxSessions * 2) };
+  const { audiences } = authentication;
+  const reviews = { ...memory, audiences, negativeCacheTtlSeconds: memory.cacheTtlSeconds };
+  const graceMs = recheckGraceSeconds * 1000;
+  const schedule = new Rechecks({
+    periodMs: recheckSeconds * 1000,
+    graceMs,
+    // A request that is not answered has ended by then, so that no more of them pile up than may be sent at once.
+    answerMs: (kubernetes.requestTimeoutSeconds + 5) * 1000,
+    onChange: (state) => {
+      if (state.isAnswered) log.info("live sessions can be asked about again", { ms: state.durationMs });
+      else log.error("live sessions cannot be asked about", { graceMs, cause: state.cause });
+      const event = recheckEvent(state.isAnswered ? state : { ...state, graceMs }, randomUUID());
+      journal.append([event]).catch((cause) => log.error("audit events were lost", { cause }));
+    },
+  });
+  const steps = stepsOf(configuration, new Authenticator(client, reviews), new Authorizer(client, memory));
+  return { schedule, steps };
 }
 
 /** Opens sessions at the kubelet of their pod. */

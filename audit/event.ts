@@ -17,6 +17,7 @@ import { maskUri } from "./mask.ts";
  * | `response` | ResponseComplete | one, where a request that is no session was decided and answered | the answer's, Failure where it broke off |
  * | `refusal` | ResponseComplete | one, where the request came to nothing | the refusal's |
  * | `retention` | RequestReceived | one for each recording that is deleted because of its age or for want of room, before it is | none |
+ * | `recheck` | RequestReceived | one when nobody can tell any more whether live sessions may go on, and one when somebody can again | none |
  *
  * As there, exactly one event of stage ResponseComplete tells what became of a request, and `auditID` joins all of
  * its events. Unlike there, the event of stage RequestReceived is written after the decision and carries it, and a
@@ -28,6 +29,8 @@ import { maskUri } from "./mask.ts";
  * A `retention` event is of no request: its `auditID` is its own, and it has no user and no object;
  * `postern.dev/session` is the `auditID` of the session whose recording it is. A deletion that is cut off, or that two
  * replicas begin at once, is announced again.
+ *
+ * A `recheck` event is of no request either: it stands for all sessions of this process. What came of a single one is in its `end`.
  *
  * Every event stands alone: user, target and command are in each. Details are annotations `postern.dev/*`, whose
  * values are strings, as the API has it; lists and objects in them are JSON. What is cut to its bound is named in
@@ -193,6 +196,9 @@ export const END_REASONS = [
   "time_limit",
   "setup_timeout",
   "ended_by_operator",
+  "credential_revoked",
+  "access_revoked",
+  "access_unconfirmed",
   "gateway_draining",
   "gateway_lost",
   "protocol_error",
@@ -264,6 +270,12 @@ export interface AuditRetention {
   /** The same as a sentence, with the bound. */
   message: string;
 }
+
+/** Whether it can be said of live sessions that they may go on. */
+export type AuditRecheck =
+  | { isAnswered: false; graceMs: number }
+  /** `durationMs`: since when it could not. */
+  | { isAnswered: true; durationMs: number };
 
 /** Bounds of what a client can make long, in bytes of UTF-8. A line stays below 2 MiB whatever is sent. */
 const MAX = {
@@ -485,8 +497,39 @@ export function retentionEvent(
   });
 }
 
+/** Nobody can tell any more whether live sessions may go on; or somebody can again. */
+export function recheckEvent(recheck: AuditRecheck, auditId: string, at = new Date()): AuditEvent {
+  const facts = { auditId, receivedAt: at, sourceIps: [], requestUri: "", verb: "" };
+  return event(facts, undefined, at, {
+    type: "recheck",
+    stage: "RequestReceived",
+    annotations: () =>
+      recheck.isAnswered
+        ? {
+          "postern.dev/recheck": "answered",
+          "postern.dev/message": "all live sessions are known again to be allowed, or are over",
+          "postern.dev/duration-ms": Math.round(recheck.durationMs).toString(),
+        }
+        : {
+          "postern.dev/recheck": "unanswered",
+          "postern.dev/message":
+            "nobody can say whether live sessions may go on: they do, for as long as is granted",
+          "postern.dev/grace-ms": recheck.graceMs.toString(),
+        },
+  });
+}
+
 interface Shape {
-  type: "decision" | "start" | "stream" | "connection" | "end" | "response" | "refusal" | "retention";
+  type:
+    | "decision"
+    | "start"
+    | "stream"
+    | "connection"
+    | "end"
+    | "response"
+    | "refusal"
+    | "retention"
+    | "recheck";
   stage: AuditEvent["stage"];
   status?: (bounds: Bounds) => ResponseStatus;
   annotations: (bounds: Bounds) => Record<string, string | undefined>;

@@ -8,6 +8,7 @@ import {
   decisionEvent,
   endEvent,
   type Facts,
+  recheckEvent,
   refusalEvent,
   responseEvent,
   retentionEvent,
@@ -483,3 +484,35 @@ Deno.test("retentionEvent is of the gateway itself, and names the recording and 
     },
   });
 });
+
+const rechecks = [
+  {
+    name: "that nobody can tell any more",
+    recheck: { isAnswered: false, graceMs: 300_000 },
+    annotations: {
+      "postern.dev/recheck": "unanswered",
+      "postern.dev/message":
+        "nobody can say whether live sessions may go on: they do, for as long as is granted",
+      "postern.dev/grace-ms": "300000",
+    },
+  },
+  {
+    name: "that somebody can again",
+    recheck: { isAnswered: true, durationMs: 1234.5 },
+    annotations: {
+      "postern.dev/recheck": "answered",
+      "postern.dev/message": "all live sessions are known again to be allowed, or are over",
+      "postern.dev/duration-ms": "1235",
+    },
+  },
+] as const;
+for (const { name, recheck, annotations } of rechecks) {
+  Deno.test(`recheckEvent is of the gateway itself, and says ${name}`, () => {
+    const event = recheckEvent(recheck, "a-1", AT);
+    assert.deepEqual(
+      [event.auditID, event.stage, event.user, event.objectRef, event.responseStatus],
+      ["a-1", "RequestReceived", {}, undefined, undefined],
+    );
+    assert.deepEqual(event.annotations, { "postern.dev/event": "recheck", ...annotations });
+  });
+}

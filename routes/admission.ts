@@ -81,7 +81,7 @@ export async function decide(
 }
 
 /** A policy's denial, as the API server words its own. */
-function denied({ podName: name }: Target, { reason, rule }: Decision): Refusal {
+export function denied({ podName: name }: Target, { reason, rule }: Decision): Refusal {
   const details = { name, kind: "pods" };
   return new Refusal("Forbidden", `pods "${name}" is forbidden: ${reason}`, { details, rule });
 }

@@ -69,6 +69,7 @@ class CommandSession {
     const tty = kind === "attach" ? container!.spec.tty === true : request.tty;
     this.#requested = { stdin, stdout, stderr, tty };
     this.#session = new LiveSession(journey, gate, {
+      address: request,
       target,
       caller,
       permission,

@@ -9,6 +9,7 @@ import type { SessionLimits } from "../session/lifetime.ts";
 import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { HeaderLine } from "./handler.ts";
+import type { Rechecks } from "./rechecks.ts";
 import type { SessionKind } from "./session_address.ts";
 import type { SessionRegistry } from "./session_registry.ts";
 import type { SessionSlots } from "./session_slots.ts";
@@ -83,9 +84,21 @@ export interface Gate {
   slots: SessionSlots;
   /** The sessions that are open, to be watched and ended. */
   sessions: SessionRegistry;
+  /** Asks again about sessions that live; absent where the configuration wants none of it. */
+  rechecks?: {
+    schedule: Rechecks;
+    /** The same steps, answered out of no memory that is older than the schedule allows for. */
+    steps: AnsweredAgain;
+  };
   /** Tells the gateway's own log what no client may know. */
   report(message: string, cause: unknown, auditId: string): void;
 }
+
+/** The steps whose answers may change while a session lives. */
+export type AnsweredAgain = Pick<
+  Gate,
+  "authenticate" | "impersonate" | "authorize" | "authorizeNodeProxy" | "decide"
+>;
 
 /** What the audit says of a target. */
 export function auditTarget(target: Target): AuditTarget {

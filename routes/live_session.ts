@@ -10,10 +10,13 @@ import type { Permission } from "./admission.ts";
 import { beginRecording, recordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate } from "./gate.ts";
 import type { Journey } from "./journey.ts";
+import { reconsider } from "./reconsider.ts";
+import type { SessionAddress } from "./session_address.ts";
 import type { LiveEntry, SessionFacts } from "./session_registry.ts";
 
 /** How a session is to be opened. */
 export interface SessionPlan {
+  address: SessionAddress;
   target: Target;
   caller: Caller;
   permission: Permission;
@@ -45,6 +48,7 @@ export class LiveSession {
   #recording: SessionRecording | undefined;
   readonly #manifest: ManifestTap | undefined;
   #entry: LiveEntry | undefined;
+  #stopRechecks: (() => void) | undefined;
 
   constructor(readonly journey: Journey, readonly gate: Gate, readonly plan: SessionPlan) {
     this.#leave = gate.slots.take();
@@ -119,7 +123,12 @@ export class LiveSession {
       upstream.connection.close();
       throw thrown;
     }
-    this.#entry = gate.sessions.enter(this.#facts());
+    const entry = this.#entry = gate.sessions.enter(this.#facts());
+    const { schedule, steps } = gate.rechecks ?? {};
+    this.#stopRechecks = steps && schedule?.watch({
+      ask: (signal) => reconsider(journey, steps, this.plan, signal),
+      end: (end) => entry.stop(end),
+    });
     return upstream.connection;
   }
 
@@ -145,7 +154,10 @@ export class LiveSession {
       this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
       this.#manifest?.end();
       throw thrown;
-    }).finally(this.#leave);
+    }).finally(() => {
+      this.#stopRechecks?.();
+      this.#leave();
+    });
     const { end, streams, events } = account;
     if (end.cause !== undefined) gate.report("a session failed", end.cause, journey.auditId);
     const durationMs = performance.now() - this.#startedAtMs;

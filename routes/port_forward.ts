@@ -35,6 +35,7 @@ export async function portForward(journey: Journey, gate: Gate, address: Session
 
   const { namespace, podName: pod, podUid: uid } = target;
   const session = new LiveSession(journey, gate, {
+    address,
     target,
     caller,
     permission,

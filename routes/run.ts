@@ -34,12 +34,14 @@ async function runToEnd(
   journey: Journey,
   gate: Gate,
   caller: Caller,
-  { command, stdin, stdout, stderr, tty }: CommandRequest,
+  request: CommandRequest,
   target: Target,
   permission: Permission,
 ): Promise<{ client: CollectingClient; end: SessionEnd }> {
+  const { command, stdin, stdout, stderr, tty } = request;
   const { namespace, podName: pod, podUid: uid, container } = target;
   const session = new LiveSession(journey, gate, {
+    address: request,
     target,
     caller,
     permission,

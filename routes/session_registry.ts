@@ -1,5 +1,5 @@
 import { Refusal } from "../kube/status.ts";
-import { SessionFailure, type StreamEvent, type Tap } from "../session/stream_event.ts";
+import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "../session/stream_event.ts";
 import { type FeedEnd, type FeedLimits, SessionFeed, type Shown, type Watcher } from "./session_feed.ts";
 
 /** What is known of a session that runs here. */
@@ -130,8 +130,13 @@ export class LiveEntry implements KnownSession {
 
   end(by: string): Promise<void> {
     const message = `the session was ended by ${printable(by)}`;
-    this.#controller.abort(new SessionFailure({ reason: "ended_by_operator", by: "gateway", message }));
+    this.stop({ reason: "ended_by_operator", by: "gateway", message });
     return this.#over.promise;
+  }
+
+  /** Ends it, for the gateway's own reasons. The first counts. */
+  stop(end: SessionEnd): void {
+    this.#controller.abort(new SessionFailure(end));
   }
 
   watch(after?: string): Watcher {

@@ -1,4 +1,4 @@
-import { flag, section, wholeNumber } from "../values.ts";
+import { flag, oneOf, section, wholeNumber } from "../values.ts";
 
 /** What one session may take. */
 export const sessions = section({
@@ -38,6 +38,29 @@ export const sessions = section({
       "How long a side may say nothing at all after it was pinged, before it counts as vanished; 0: for ever. " +
       "Only a side that has answered before is given up, and no client that may have output to read yet: " +
       "it could be paging it.",
+  }),
+  recheck: oneOf(["on", "off"], {
+    fallback: "on",
+    description:
+      "Whether live sessions are asked about again: by TokenReview, whether their credential is still good, and by " +
+      "SubjectAccessReview, all that was asked when they were opened. One that may be no more is ended, and its client told why. " +
+      "`off`: a session that is open stays open, whatever is taken from its user.",
+  }),
+  recheckSeconds: wholeNumber({
+    from: 1,
+    to: 3600,
+    fallback: 60,
+    description:
+      "How long a session may outlive what it was allowed by. Each question is asked twice in this time at most, " +
+      "however many sessions it is about.",
+  }),
+  recheckGraceSeconds: wholeNumber({
+    from: 0,
+    to: 86400,
+    fallback: 300,
+    description:
+      "How long a session goes on of which the API server does not say whether it may, because it cannot be " +
+      "reached or fails; then it ends. An event tells when that begins and when it is over.",
   }),
   maxSessions: wholeNumber({
     from: 1,
