@@ -14,7 +14,7 @@ export interface BadRequest {
 
 /** What is wrong with a request. */
 export interface RequestFault {
-  code: 400 | 405 | 408 | 417 | 431;
+  code: 400 | 405 | 408 | 417 | 431 | 503;
   reason: string;
 }
 
@@ -80,7 +80,14 @@ export function parserFault(error: Error & { code?: string }, maxHeaderBytes: nu
 
 /** A fault as a `metav1.Status`. Reasons are those of the API server's, which has none for 408, 417 and 431. */
 export function statusOf({ code, reason: message }: RequestFault): Status {
-  const reason = { 400: "BadRequest", 405: "MethodNotAllowed", 408: "", 417: "", 431: "" }[code];
+  const reason = {
+    400: "BadRequest",
+    405: "MethodNotAllowed",
+    408: "",
+    417: "",
+    431: "",
+    503: "ServiceUnavailable",
+  }[code];
   return {
     kind: "Status",
     apiVersion: "v1",
@@ -102,6 +109,7 @@ export function rawAnswer(status: Status, code: number): Uint8Array {
     `Content-Length: ${new TextEncoder().encode(body).length}`,
     `Date: ${new Date().toUTCString()}`,
     "Connection: close",
+    ...(code === 503 ? ["Retry-After: 1"] : []),
   ];
   return new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n${body}`);
 }

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import type { ClientConnection } from "./client_connection.ts";
+import type { HeaderAccount } from "./header_budget.ts";
 
 /** How long a client may take for what, in milliseconds. */
 export interface StreamDeadlines {
@@ -45,16 +46,23 @@ export class ConnectionStream extends Duplex {
   /** The exchange before the next one. They take place one after the other. */
   turn: Promise<void> = Promise.resolve();
   readonly #deadlines: StreamDeadlines;
+  readonly #headers: HeaderAccount;
   #phase: Phase = "idle";
   #isReading = false;
   #isReader = true;
+  /** Bytes were read that are of a request whose turn has not come. */
+  #isHolding = false;
   #readTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Emits `slow` when the headers of a request take too long; closes by itself on the other deadlines. */
-  constructor(connection: ClientConnection, deadlines: StreamDeadlines) {
+  /**
+   * Emits `slow` when the headers of a request take too long, `crowded` when there is no room for them; closes by itself
+   * on the other deadlines.
+   */
+  constructor(connection: ClientConnection, deadlines: StreamDeadlines, headers: HeaderAccount) {
     super({ highWaterMark: 64 * 1024, allowHalfOpen: true, emitClose: true });
     this.connection = connection;
     this.#deadlines = deadlines;
+    this.#headers = headers;
     // A client that connects says at once what it wants.
     this.#setTimer(deadlines.headerMs, () => this.destroy());
     void connection.closed.then(() => this.destroy());
@@ -73,6 +81,11 @@ export class ConnectionStream extends Duplex {
   /** The answer is written: the next request may begin. */
   answered(): void {
     this.#enter("idle");
+    if (this.owed > 0) return;
+    this.#headers.clear();
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    void this.#readOnce();
   }
 
   /** Reads no more. Bytes that were read already and nobody has taken go back to the connection. */
@@ -108,20 +121,33 @@ export class ConnectionStream extends Duplex {
       const bytes = await this.connection.begin();
       this.#isReading = false;
       if (!this.#isReader) return;
+      if (bytes !== null && this.#isOwing()) {
+        // They wait for their turn where they are, so that requests sent ahead hold no memory.
+        this.#isHolding = true;
+        return;
+      }
       this.connection.take();
       // A client that has closed its side waits for nothing: HTTP has no half-closed requests.
       if (bytes === null) return void this.destroy();
-      this.#bytesCame();
-      this.push(bytes.slice());
+      if (this.#bytesCame(bytes.length)) this.push(bytes.slice());
     } catch {
       this.#isReading = false;
       if (this.#isReader) this.destroy();
     }
   }
 
-  #bytesCame(): void {
+  /** Whether an answer is owed to a request that is there as a whole: what comes then belongs to the next one. */
+  #isOwing(): boolean {
+    return this.owed > 0 && this.message?.complete !== false;
+  }
+
+  /** @returns whether there is room for them */
+  #bytesCame(bytes: number): boolean {
     if (this.#phase === "idle") this.#enter("headers");
     if (this.#phase === "body") this.#clearTimer();
+    if (this.#phase !== "headers" || this.#headers.add(bytes)) return true;
+    this.emit("crowded");
+    return false;
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -154,6 +180,7 @@ export class ConnectionStream extends Duplex {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#isReader = false;
     this.#clearTimer();
+    this.#headers.clear();
     if (!this.#isReleased) this.connection.close();
     done(error);
   }

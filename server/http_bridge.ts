@@ -12,6 +12,7 @@ import {
 } from "./bad_request.ts";
 import type { ClientConnection } from "./client_connection.ts";
 import { ConnectionStream, LINGER } from "./connection_stream.ts";
+import { HeaderBudget } from "./header_budget.ts";
 import { headerLines, toRequest } from "./request.ts";
 import { writeResponse } from "./response.ts";
 import type { ServerLimits } from "./server_options.ts";
@@ -43,6 +44,7 @@ export class HttpBridge {
   readonly #limits: ServerLimits;
   readonly #hooks: HttpBridgeHooks;
   readonly #server: Server;
+  readonly #headers: HeaderBudget;
   readonly #streams = new Set<ConnectionStream>();
   /** One for each request that is being answered, and each session. */
   readonly #running = new Set<AbortController>();
@@ -52,6 +54,7 @@ export class HttpBridge {
     this.#handler = handler;
     this.#limits = limits;
     this.#hooks = hooks;
+    this.#headers = new HeaderBudget(limits.maxHeldHeaderBytes);
     const server = createServer({
       maxHeaderSize: limits.maxHeaderBytes,
       insecureHTTPParser: false,
@@ -79,17 +82,21 @@ export class HttpBridge {
   /** Speaks HTTP on a connection, and lets handlers take it over. */
   serve(connection: ClientConnection): void {
     const { headerTimeoutSeconds, idleTimeoutSeconds, stalledWriteSeconds } = this.#limits;
-    const stream = new ConnectionStream(connection, {
+    const deadlines = {
       headerMs: headerTimeoutSeconds * 1000,
       idleMs: idleTimeoutSeconds * 1000,
       stalledWriteMs: stalledWriteSeconds * 1000,
-    });
+    };
+    const stream = new ConnectionStream(connection, deadlines, this.#headers.account());
     this.#streams.add(stream);
     stream.once("close", () => this.#streams.delete(stream));
     stream.on("error", () => {}); // the connection was lost: whoever waits for it learns it from "close"
     stream.on("slow", () => {
       const reason = `the request's headers took longer than ${headerTimeoutSeconds} seconds`;
       this.#refuse(stream, { code: 408, reason });
+    });
+    stream.on("crowded", () => {
+      this.#refuse(stream, { code: 503, reason: "too many requests with large headers are under way" });
     });
     this.#server.emit("connection", stream);
   }

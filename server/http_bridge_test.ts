@@ -367,6 +367,68 @@ Deno.test("HttpBridge gives a client up that sends hundreds of requests ahead", 
   assert.equal(front.badRequests[0]?.reason, "too many requests were sent ahead");
 });
 
+Deno.test(
+  "HttpBridge refuses large headers without an end for which there is no room, and serves others",
+  suite,
+  async (t) => {
+    const maxHeldHeaderBytes = 200_000;
+    await using front = await TestFront.start(echo, { maxHeldHeaderBytes });
+    const large = `GET / HTTP/1.1\r\n${HOST}A: ${"a".repeat(100_000)}`;
+    using first = await front.connect();
+    using second = await front.connect();
+    for (const client of [first, second]) await client.send(large);
+    await t.step("a third one is told to come again", async () => {
+      using third = await front.connect();
+      await third.send(large);
+      const { code, head, body } = parse(await third.readAll());
+      assert.deepEqual([code, JSON.parse(body).reason], [503, "ServiceUnavailable"]);
+      assert.match(head, /\r\nRetry-After: 1(\r\n|$)/);
+    });
+    await t.step("a request of the usual size is served", async () => {
+      assert.match(await front.exchange(`GET /usual HTTP/1.1\r\n${CLOSE}\r\n`), /GET \/usual/);
+    });
+    await t.step("room that is free again is given again, even on the same connection", async () => {
+      for (let round = 0; round < 3; round++) {
+        await first.send("\r\n\r\n");
+        await first.readUntil("GET / [-]");
+        await first.send(large);
+      }
+    });
+    await t.step("room is free when a client has gone", async () => {
+      first[Symbol.dispose]();
+      const served = async () => parse(await front.exchange(`${large}\r\nConnection: close\r\n\r\n`)).code;
+      for (const deadline = performance.now() + 2000; await served() !== 200;) {
+        assert.ok(performance.now() < deadline);
+      }
+    });
+  },
+);
+
+Deno.test(
+  "HttpBridge leaves requests that were sent ahead where they are, until it is their turn",
+  suite,
+  async () => {
+    const answer = Promise.withResolvers<void>();
+    let asked = 0;
+    await using front = await TestFront.start(async () => {
+      if (++asked === 1) await answer.promise;
+      return new Response("x");
+    });
+    using client = await front.connect();
+    await client.send(`GET / HTTP/1.1\r\n${HOST}\r\n`);
+    let sent = 0;
+    const next = `GET /${"a".repeat(900_000)} HTTP/1.1\r\n${HOST}\r\n`;
+    const sending = (async () => {
+      for (; sent < 12; sent++) await client.send(next);
+    })();
+    await stalls(() => sent + 1, 12);
+    answer.resolve();
+    for (let answered = 0; answered < 13; answered++) await client.readUntil("\r\n\r\nx");
+    await sending;
+    assert.equal(asked, 13);
+  },
+);
+
 Deno.test("HttpBridge answers no upgrade that was sent ahead of another answer", suite, async () => {
   await using front = await TestFront.start(async (_request, { upgrade }) => {
     assert.equal(upgrade, undefined);

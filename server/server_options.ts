@@ -14,6 +14,8 @@ export interface ServerOptions {
 export interface ServerLimits {
   /** Request line and headers together, in bytes. @default {1048576}, the API server's */
   maxHeaderBytes: number;
+  /** Headers of all requests together, beyond the first 16 KiB of each, in bytes. @default {67108864} */
+  maxHeldHeaderBytes: number;
   /** From the first byte of a request to the end of its headers. @default {32}, the API server's */
   headerTimeoutSeconds: number;
   /** From accept to the end of the TLS handshake. @default {10} */
@@ -33,6 +35,7 @@ export interface ServerLimits {
 /** The bounds, where nothing else is said. */
 export const DEFAULT_LIMITS: Readonly<ServerLimits> = {
   maxHeaderBytes: 1 << 20,
+  maxHeldHeaderBytes: 64 << 20,
   headerTimeoutSeconds: 32,
   handshakeTimeoutSeconds: 10,
   idleTimeoutSeconds: 90,

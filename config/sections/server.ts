@@ -31,6 +31,14 @@ export const server = section({
       fallback: 1048576,
       description: "Largest request line and headers together. The default is the API server's.",
     }),
+    maxHeldHeaderBytes: wholeNumber({
+      from: 1048576,
+      to: 17179869184,
+      fallback: 67108864,
+      description:
+        "Memory for the headers of all requests under way together, beyond the first 16 KiB of each. " +
+        "A request that finds no room is answered 503.",
+    }),
     headerTimeoutSeconds: wholeNumber({
       from: 1,
       to: 300,
