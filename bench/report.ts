@@ -1,20 +1,23 @@
-import type { Row } from "./figures/figure.ts";
-import { median } from "./figures/statistics.ts";
+import type { Row, Series } from "./figures/figure.ts";
+import { growthExponent, median } from "./figures/statistics.ts";
 import type { Machine } from "./lab/machine.ts";
 
-const HEADINGS = ["figure", "route", "median", "min", "max", "unit", "ratio (min to max)", "target"] as const;
+const HEADINGS = ["figure", "route", "median", "min", "max", "unit", "target"] as const;
 
 /** Columns of numbers, which stand to the right. */
 const RIGHT: ReadonlySet<string> = new Set(["median", "min", "max"]);
 
+/** Characters of the longest bar of a plot. */
+const BAR_WIDTH = 40;
+
 /** Whether a row keeps its target; `undefined` where it has none. */
 export function verdict({ values, target }: Row): boolean | undefined {
   if (target === undefined) return undefined;
-  return "below" in target ? median(values) < target.below : median(values) >= target.atLeast;
+  return "atMost" in target ? median(values) <= target.atMost : median(values) >= target.atLeast;
 }
 
-/** The table for a terminal. */
-export function asText(rows: readonly Row[]): string {
+/** The table and the plots for a terminal. */
+export function asText(rows: readonly Row[], series: readonly Series[]): string {
   const bodies = rows.map(cells);
   const widths = HEADINGS.map((heading, column) =>
     Math.max(heading.length, ...bodies.map((body) => body[column]!.length))
@@ -24,16 +27,29 @@ export function asText(rows: readonly Row[]): string {
       RIGHT.has(HEADINGS[column]!) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)
     ).join("  ").trimEnd();
   const parts = sections(rows).map(([name, of]) => [`\n${name}`, ...of.map((row) => line(cells(row)))]);
-  return [line(HEADINGS), ...parts.flat()].join("\n") + "\n";
+  const plots = series.flatMap((one) => [`\n${title(one)}`, ...plot(one)]);
+  return [line(HEADINGS), ...parts.flat(), ...plots].join("\n") + "\n";
 }
 
 /** The whole report, as it is kept. */
-export function asMarkdown(rows: readonly Row[], machine: Machine, remarks: readonly string[]): string {
+export function asMarkdown(
+  rows: readonly Row[],
+  series: readonly Series[],
+  machine: Machine,
+  remarks: readonly string[],
+): string {
   const line = (body: readonly string[]) => `| ${body.join(" | ")} |`;
   const rule = HEADINGS.map((heading) => RIGHT.has(heading) ? "---:" : "---");
-  const parts = sections(rows).map((
-    [name, of],
-  ) => ["", `## ${name}`, "", line(HEADINGS), line(rule), ...of.map((row) => line(cells(row)))]);
+  const table = (
+    of: readonly Row[],
+  ) => ["", line(HEADINGS), line(rule), ...of.map((row) => line(cells(row)))];
+  const judged = rows.filter((row) => row.target !== undefined);
+  const kept = judged.filter(verdict);
+  const grown = [...Map.groupBy(series, ({ section }) => section)].flatMap(([name, of]) => [
+    "",
+    `## ${name}`,
+    ...of.flatMap((one) => ["", title(one), "", "```text", ...plot(one), "```"]),
+  ]);
   return [
     "<!-- deno-fmt-ignore-file -->",
     "",
@@ -43,7 +59,11 @@ export function asMarkdown(rows: readonly Row[], machine: Machine, remarks: read
     "",
     ...Object.entries(machine).map(([name, value]) => `- ${name}: ${value}`),
     ...remarks.map((remark) => `- ${remark}`),
-    ...parts.flat(),
+    "",
+    `## Targets: ${kept.length} of ${judged.length} kept`,
+    ...table(judged),
+    ...sections(rows).flatMap(([name, of]) => ["", `## ${name}`, ...table(of)]),
+    ...grown,
     "",
   ].join("\n");
 }
@@ -53,29 +73,36 @@ function sections(rows: readonly Row[]): [string, Row[]][] {
 }
 
 function cells(row: Row): string[] {
-  const { figure, route, unit, values, ratio, target } = row;
-  const ratios = ratio === undefined
-    ? ""
-    : `${number(median(ratio.values))} × ${ratio.to} (${range(ratio.values)})`;
+  const { figure, route, unit, values, target } = row;
   const [least, most] = [Math.min(...values), Math.max(...values)];
   return [
     figure,
     route,
     ...[median(values), least, most].map(number),
     unit,
-    ratios,
     told(target, verdict(row)),
   ];
 }
 
 function told(target: Row["target"], kept: boolean | undefined): string {
   if (target === undefined) return "";
-  const bound = "below" in target ? `< ${target.below}` : `≥ ${target.atLeast}`;
-  return `${bound}: ${kept ? "pass" : "FAIL"}`;
+  const bound = "atMost" in target ? `≤ ${target.atMost}` : `≥ ${target.atLeast}`;
+  return `${bound}: ${kept ? "pass" : "MISSED"}`;
 }
 
-function range(values: readonly number[]): string {
-  return `${number(Math.min(...values))} to ${number(Math.max(...values))}`;
+function title({ work, cost, points }: Series): string {
+  const exponent = growthExponent(points);
+  return `${cost}, by ${work}: grows as its power of ${number(exponent)} (1 is linear, 0 constant)`;
+}
+
+/** A line for each point; both the bar and the work are as they are, not their logarithms. */
+function plot({ points }: Series): string[] {
+  const most = Math.max(...points.map(({ cost }) => cost));
+  const width = Math.max(...points.map(({ work }) => String(work).length));
+  return points.map(({ work, cost }) => {
+    const bar = "█".repeat(Math.max(1, Math.round(cost / most * BAR_WIDTH)));
+    return `${String(work).padStart(width)}  ${bar} ${number(cost)}`;
+  });
 }
 
 /** Three digits that count, no more: the fourth is noise. */

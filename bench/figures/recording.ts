@@ -1,72 +1,37 @@
-import { openSession, type Route, type Transport, TRANSPORTS } from "../client/open_session.ts";
-import { cpuSeconds } from "../lab/process_stats.ts";
-import { BULK_BYTES, type Content, CONTENTS, readBytes } from "../upstream/exec_channel.ts";
-import type { Effort, Figure, Row } from "./figure.ts";
-import { pairRatios } from "./statistics.ts";
+import { EXEC_NAMES, type RouteName, TRANSPORTS } from "../lab/route.ts";
+import { costOf, costRows } from "./cost.ts";
+import { type Figure, type Row, takeTurns, wanted } from "./figure.ts";
 
-/** Throughput in MB/s; CPU seconds for each GB. */
-interface Cost {
-  speed: number;
-  cpu: number;
-}
+const ROUTES: readonly RouteName[] = ["gateway", "gateway, recording"];
 
-/** What it costs to record: the same output through a gateway that does not, and through one that waits for the disk. */
+const COMPARISONS = {
+  speed: [{ of: "gateway, recording", to: "gateway", target: { atLeast: 0.75 } }],
+  cpu: [{ of: "gateway, recording", to: "gateway" }],
+} as const;
+
+/** What payload is made of: one letter, lines of a log, or what nobody can compress. */
+const CONTENTS = ["letters", "log", "noise"] as const;
+
+/** What it costs to record, by what is recorded: the same output through a gateway that does not, and one that must. */
 export const recording: Figure = {
   name: "recording",
-  async measure(lab, effort, tell) {
+  async measure(bench) {
+    const { lab, effort } = bench;
+    const routes = await wanted(bench, ROUTES);
     const rows: Row[] = [];
     for (const transport of TRANSPORTS) {
       for (const content of CONTENTS) {
-        tell(`${effort.mebibytes} MiB of ${content}, recorded, ${transport}`);
-        const [plain, recorded]: [Cost[], Cost[]] = [[], []];
-        for (let run = 0; run < effort.runs; run++) {
-          plain.push(await measure(lab.routes.gateway, lab.pids.gateway, transport, content, effort));
-          recorded.push(await measure(lab.routes.recorded, lab.pids.recorded, transport, content, effort));
-        }
-        const figure = `stdout of ${content}, ${transport}`;
-        rows.push(...compare(`${figure}, throughput`, "MB/s", ({ speed }) => speed, plain, recorded));
-        rows.push(...compare(`${figure}, CPU`, "s/GB", ({ cpu }) => cpu, plain, recorded));
+        bench.tell(`${effort.mebibytes} MiB of ${content}, recorded, ${EXEC_NAMES[transport]}`);
+        const bytes = effort.mebibytes * 2 ** 20;
+        const results = await takeTurns(
+          routes,
+          effort.runs,
+          (route) => costOf(route, () => lab.clientOf(route).stdout(route, { transport, bytes, content })),
+        );
+        const figure = `stdout of ${content}, ${EXEC_NAMES[transport]}`;
+        rows.push(...costRows("Recording: what is recorded", figure, results, COMPARISONS));
       }
     }
-    return rows;
+    return { rows };
   },
 };
-
-async function measure(
-  route: Route,
-  pid: number,
-  transport: Transport,
-  content: Content,
-  { mebibytes }: Effort,
-): Promise<Cost> {
-  const session = await openSession(route, transport, "produce", `${mebibytes}-${content}`);
-  const bytes = mebibytes * BULK_BYTES;
-  const before = await cpuSeconds(pid);
-  const startMs = performance.now();
-  await session.write(session.frame(Uint8Array.of(0x61)));
-  await readBytes(session, bytes);
-  const seconds = (performance.now() - startMs) / 1000;
-  const cpu = await cpuSeconds(pid) - before;
-  session.close();
-  return { speed: bytes / 1e6 / seconds, cpu: cpu / (bytes / 1e9) };
-}
-
-function compare(
-  figure: string,
-  unit: string,
-  value: (cost: Cost) => number,
-  plain: readonly Cost[],
-  recorded: readonly Cost[],
-): Row[] {
-  const [without, having] = [plain.map(value), recorded.map(value)];
-  const row = { section: "Recording", figure, unit };
-  return [
-    { ...row, route: "gateway", values: without },
-    {
-      ...row,
-      route: "recorded",
-      values: having,
-      ratio: { to: "gateway", values: pairRatios(having, without) },
-    },
-  ];
-}

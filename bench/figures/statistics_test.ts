@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { median, pairRatios, percentile } from "./statistics.ts";
+import { growthExponent, median, pairRatios, percentile } from "./statistics.ts";
 
 const tenths = [9, 1, 8, 2, 7, 3, 6, 4, 10, 5];
 const cases = [
@@ -26,3 +26,16 @@ Deno.test("median leaves its input in order", () => {
 Deno.test("pairRatios compares run by run", () => {
   assert.deepEqual(pairRatios([2, 9], [4, 3]), [0.5, 3]);
 });
+
+const growths = [
+  { name: "a constant", cost: () => 7, want: 0 },
+  { name: "a line through the origin", cost: (work: number) => 3 * work, want: 1 },
+  { name: "a square", cost: (work: number) => work * work, want: 2 },
+];
+
+for (const { name, cost, want } of growths) {
+  Deno.test(`growthExponent of ${name} is ${want}`, () => {
+    const points = [1, 10, 100].map((work) => ({ work, cost: cost(work) }));
+    assert.ok(Math.abs(growthExponent(points) - want) < 1e-9);
+  });
+}

@@ -55,12 +55,9 @@ async function main(runs: number): Promise<void> {
 
 async function measure(name: string, files: readonly string[]): Promise<Figures> {
   const program = new URL("front_process.ts", import.meta.url).pathname;
-  const { child, announced: port } = await Child.start(
-    ["run", "-A", program, name, ...files],
-    "stdout",
-    portOf,
-  );
-  await using process = child;
+  await using process = Child.spawn([Deno.execPath(), "run", "-A", program, name, ...files]);
+  const port = await process.announced(portOf);
+  process.ignore();
   const cpuBefore = await cpuSeconds(process.pid);
   const inward = await transfer(port, "I", send);
   const cpu = (await cpuSeconds(process.pid) - cpuBefore) / (TRANSFER_BYTES / 1e9);

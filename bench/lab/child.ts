@@ -1,9 +1,46 @@
-/** A process of the lab, which says in a line of JSON where it listens. */
+/** How long a process may take to say that it is there. */
+const ANNOUNCEMENT_MS = 30_000;
+
+/** What a child is started with. */
+export interface ChildOptions {
+  /** What announces it, in lines. @default {"stdout"} */
+  output?: "stdout" | "stderr";
+  /** Whether its standard input stays open until {@linkcode Child.endInput}. @default {false} */
+  input?: boolean;
+}
+
+/** A process of the lab. What it says comes in lines of JSON; what is no JSON is passed over. */
 export class Child implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
+  readonly #lines: AsyncIterator<unknown>;
+  readonly #command: string;
+  #input: WritableStreamDefaultWriter<Uint8Array> | undefined;
 
-  private constructor(process: Deno.ChildProcess) {
+  private constructor(
+    process: Deno.ChildProcess,
+    output: "stdout" | "stderr",
+    command: string,
+    input: boolean,
+  ) {
     this.#process = process;
+    this.#command = command;
+    this.#lines = parsedLines(process[output]);
+    this.#input = input ? process.stdin.getWriter() : undefined;
+  }
+
+  /** Starts a program. */
+  static spawn(
+    command: readonly string[],
+    { output = "stdout", input = false }: ChildOptions = {},
+  ): Child {
+    const [program = "", ...args] = command;
+    const process = new Deno.Command(program, {
+      args,
+      stdin: input ? "piped" : "null",
+      stdout: output === "stdout" ? "piped" : "null",
+      stderr: output === "stderr" ? "piped" : "inherit",
+    }).spawn();
+    return new Child(process, output, command.slice(0, 3).join(" "), input);
   }
 
   get pid(): number {
@@ -11,39 +48,52 @@ export class Child implements AsyncDisposable {
   }
 
   /**
-   * Starts this Deno with `args`.
+   * Waits for a line that `read` makes something of.
    *
-   * @param output where the process announces itself
-   * @param announcement takes what it needs from a line; `undefined` for any other line
-   * @throws {Error} with what the process said, where it ends or says nothing within 20 seconds
+   * @throws {Error} with what the process said, where it ends before, or has not said it in time
    */
-  static async start<T>(
-    args: readonly string[],
-    output: "stdout" | "stderr",
-    announcement: (line: unknown) => T | undefined,
-  ): Promise<{ child: Child; announced: T }> {
-    const process = new Deno.Command(Deno.execPath(), {
-      args: [...args],
-      stdin: "null",
-      stdout: output === "stdout" ? "piped" : "null",
-      stderr: output === "stderr" ? "piped" : "inherit",
-    }).spawn();
-    const child = new Child(process);
-    const timeout = setTimeout(() => process.kill("SIGKILL"), 20_000);
+  async announced<T>(read: (line: unknown) => T | undefined, withinMs = ANNOUNCEMENT_MS): Promise<T> {
+    const said: unknown[] = [];
+    const late = setTimeout(() => this.#kill("SIGKILL"), withinMs);
     try {
-      return { child, announced: await firstAnnouncement(process[output], announcement) };
-    } catch (cause) {
-      await child[Symbol.asyncDispose]();
-      throw new Error(`deno ${args.join(" ")} did not start`, { cause });
+      for (;;) {
+        const { value, done } = await this.#lines.next();
+        if (done) throw new Error(`${this.#command} ended, and said ${JSON.stringify(said).slice(0, 2_000)}`);
+        const found = read(value);
+        if (found !== undefined) return found;
+        said.push(value);
+      }
     } finally {
-      clearTimeout(timeout);
+      clearTimeout(late);
     }
+  }
+
+  /** Drops whatever it says from now on, lest it wait for us. */
+  ignore(): void {
+    const drain = async () => {
+      while (!(await this.#lines.next()).done);
+    };
+    drain();
+  }
+
+  /** Ends its standard input. */
+  async endInput(): Promise<void> {
+    const input = this.#input;
+    this.#input = undefined;
+    await input?.close().catch(() => {}); // it has ended
+  }
+
+  /** Its exit code. */
+  async status(): Promise<number> {
+    return (await this.#process.status).code;
   }
 
   /** Asks it to end; insists after 5 seconds. */
   async [Symbol.asyncDispose](): Promise<void> {
     const insist = setTimeout(() => this.#kill("SIGKILL"), 5_000);
     this.#kill("SIGTERM");
+    await this.endInput();
+    this.ignore();
     await this.#process.status;
     clearTimeout(insist);
   }
@@ -57,34 +107,19 @@ export class Child implements AsyncDisposable {
   }
 }
 
-/** Reads lines up to the one that is looked for. What comes later is dropped as it comes, lest the process wait for us. */
-async function firstAnnouncement<T>(
-  output: ReadableStream<Uint8Array>,
-  announcement: (line: unknown) => T | undefined,
-): Promise<T> {
-  const reader = output.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`it ended, and said: ${said}`);
-    said += value;
-    for (const line of said.split("\n").slice(0, -1)) {
-      const found = announcement(parseJson(line));
-      if (found === undefined) continue;
-      drain(reader);
-      return found;
-    }
+async function* parsedLines(output: ReadableStream<Uint8Array>): AsyncGenerator<unknown> {
+  let rest = "";
+  for await (const text of output.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) yield parseJson(line);
   }
-}
-
-async function drain(reader: ReadableStreamDefaultReader<string>): Promise<void> {
-  while (!(await reader.read()).done);
 }
 
 function parseJson(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    return undefined;
+    return line;
   }
 }

@@ -2,38 +2,50 @@ import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import type { GivenConfiguration } from "../../config/gateway_configuration.ts";
+import type { ControlPlane } from "./control_plane.ts";
 
-/** What the gateway of the lab has to know. */
-export interface GatewayFiles {
-  certFile: string;
-  keyFile: string;
-  caFile: string;
-  apiPort: number;
-  /** Whether sessions are recorded, stdin too. @default {false} */
-  isRecorded?: boolean;
+/** What the gateways of the lab differ in. */
+export interface GatewayOptions {
+  /** @default {"off"} */
+  recording?: "off" | "required";
+  /** @default {"kubelet"} */
+  upstream?: "kubelet" | "apiserver";
+  /** @default {0}, which is any */
+  port?: number;
 }
 
 /**
- * Writes a configuration as it would be in production: decisions go to a file and wait for the disk.
+ * Writes a configuration as it would be in production: decisions go to a file and wait for the disk. Only what bounds the
+ * number of sessions is raised.
  *
  * @returns the configuration file
  */
 export async function writeGatewayFiles(
   folder: string,
-  { certFile, keyFile, caFile, apiPort, isRecorded = false }: GatewayFiles,
+  { at, caFile, url, gatewayTokenFile }: ControlPlane,
+  { recording = "off", upstream = "kubelet", port = 0 }: GatewayOptions,
 ): Promise<string> {
   const kubeconfig = join(folder, "kubeconfig.yaml");
   const signingKeyFile = join(folder, "recordings.key");
   const configuration: GivenConfiguration = {
     apiVersion: "postern.dev/v1alpha1",
     kind: "GatewayConfiguration",
-    server: { address: "127.0.0.1", port: 0, tls: { certFile, keyFile }, drainTimeoutSeconds: 0 },
+    server: {
+      address: "127.0.0.1",
+      port,
+      tls: { certFile: join(at.gateway, "tls.crt"), keyFile: join(at.gateway, "tls.key") },
+      limits: { maxConnections: 100_000 },
+      drainTimeoutSeconds: 0,
+    },
     kubernetes: { kubeconfig },
-    upstream: { kubelet: { allowedAddresses: ["127.0.0.0/8"] } },
+    upstream: {
+      mode: upstream,
+      kubelet: { addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] },
+    },
+    sessions: { maxSessions: 100_000 },
     audit: { sinks: [{ type: "file", path: join(folder, "audit.log") }] },
     recording: {
-      mode: isRecorded ? "required" : "off",
-      stdin: "content",
+      mode: recording,
       signingKeyFile,
       sink: { type: "folder", path: join(folder, "recordings") },
     },
@@ -46,11 +58,8 @@ export async function writeGatewayFiles(
       apiVersion: "v1",
       kind: "Config",
       "current-context": "bench",
-      clusters: [{
-        name: "bench",
-        cluster: { server: `https://127.0.0.1:${apiPort}`, "certificate-authority": caFile },
-      }],
-      users: [{ name: "gateway", user: { token: "bench-gateway-token" } }],
+      clusters: [{ name: "bench", cluster: { server: url, "certificate-authority": caFile } }],
+      users: [{ name: "gateway", user: { tokenFile: gatewayTokenFile } }],
       contexts: [{ name: "bench", context: { cluster: "bench", user: "gateway" } }],
     }),
   );

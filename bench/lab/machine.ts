@@ -13,7 +13,7 @@ export function describeMachine(revision: string): Machine {
     processor: `${cpus().length} × ${first?.model.trim() ?? "unknown"}`,
     memory: `${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
     kernel: `Linux ${release()}`,
-    versions: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
+    versions: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}, Kubernetes 1.34.4`,
     "load before": load.toFixed(2),
   };
 }

@@ -9,7 +9,7 @@ const SERVICE_ADDRESSES = "10.96.0.0/16";
 const TOKEN_ISSUER = "https://kubernetes.default.svc.cluster.local";
 
 /** etcd without TLS: it listens on loopback only, and the machine is root's. */
-export function etcd(at: Layout, { ports }: State): string[] {
+export function etcd(at: Layout, { ports }: Pick<State, "ports">): string[] {
   const client = `http://127.0.0.1:${ports.etcdClient}`;
   const peer = `http://127.0.0.1:${ports.etcdPeer}`;
   return [
@@ -26,7 +26,7 @@ export function etcd(at: Layout, { ports }: State): string[] {
 }
 
 /** The API server: users by certificate, token file and service account token; Node and RBAC decide. */
-export function apiServer(at: Layout, { ports }: State): string[] {
+export function apiServer(at: Layout, { ports }: Pick<State, "ports">): string[] {
   const pki = (name: string) => join(at.pki, name);
   return [
     at.kube,
