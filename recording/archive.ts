@@ -15,6 +15,8 @@ export interface ArchiveOptions {
   instance: string;
   stdin: StdinMode;
   windowBytes: number;
+  /** What the window may grow to while the store is fast. @default {windowBytes} */
+  maxWindowBytes?: number;
   windowMs: number;
   appendTimeoutMs: number;
   sealEveryMs: number;

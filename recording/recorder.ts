@@ -31,8 +31,10 @@ export interface RecordingFile {
 
 /** Bounds of one recording. */
 export interface RecorderOptions {
-  /** Bytes that a session may be ahead of what is durable. */
+  /** Bytes that a session may be ahead of what is durable, however slow its file is. */
   windowBytes: number;
+  /** Bytes that a session may be ahead whose file is fast: what it takes in `windowMs`, but no more. @default {windowBytes} */
+  maxWindowBytes?: number;
   /** How long a session may be ahead, in milliseconds. */
   windowMs: number;
   /** How long one append may take before the recording counts as broken, in milliseconds. */
@@ -60,6 +62,15 @@ function steadyClock(): Clock {
 /** Largest piece of a stream in one chunk, in bytes: a block holds several. */
 const MAX_CHUNK_BYTES = 64 * 1024;
 
+/** An append of so many bytes of streams, or more, is one of bulk: the next is worth waiting for. */
+const BULK_BYTES = 32 * 1024;
+
+/** How much of bulk is gathered for one append, in bytes, where the window has room for it. */
+const GATHER_BYTES = 512 * 1024;
+
+/** How long bulk is gathered for one append, in milliseconds. */
+const GATHER_MS = 4;
+
 interface StreamState {
   /** Its number in the recording. */
   number: number;
@@ -85,11 +96,19 @@ export class Recorder {
   /** Those that are open. */
   readonly #streams = new Map<number, StreamState>();
   readonly #totals = { streams: 0, bytesIn: 0, bytesOut: 0 };
-  /** Stream bytes that were seen and are not durable. */
-  #aheadBytes = 0;
+  /** Bytes of streams that are being appended. */
+  #appendingBytes = 0;
+  /** Bytes of streams that were seen and are not yet being appended. */
+  #gatheredBytes = 0;
+  /** Since when the session has been ahead; the oldest byte that is not durable was seen then, or later. */
   #aheadSinceMs: number | undefined;
+  /** What the session may be ahead now, in bytes. */
+  #windowBytes: number;
   #sealedAtMs: number;
   #writing: Promise<void> | undefined;
+  #isEnding = false;
+  /** Ends the gathering of bulk, while there is some. */
+  #gathered: (() => void) | undefined;
   #failure: { cause: unknown } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
 
@@ -105,6 +124,7 @@ export class Recorder {
     this.#options = options;
     this.#startedAtMs = startedAtMs;
     this.#sealedAtMs = startedAtMs;
+    this.#windowBytes = options.windowBytes;
     this.#now = now;
   }
 
@@ -124,8 +144,10 @@ export class Recorder {
     const encoder = new RecordingEncoder(keys);
     const { stdin, streams = "content" } = options;
     const whole = { ...header, startedAt: timestamp(startedAtMs), stdin, streams };
-    const first = concat([...encoder.begin(whole), ...encoder.seal(startedAtMs)]);
-    await withDeadline(file.append(first), options.appendTimeoutMs);
+    encoder.begin(whole);
+    encoder.seal(startedAtMs);
+    await withDeadline(file.append(encoder.take()), options.appendTimeoutMs);
+    encoder.rest();
     return new Recorder(encoder, file, options, startedAtMs, now);
   }
 
@@ -154,6 +176,7 @@ export class Recorder {
         event satisfies never;
     }
     this.#writing ??= this.#write();
+    if (this.#gatheredBytes >= this.#gatherBytes) this.#gathered?.();
     if (this.#isWithinWindow()) return;
     this.#waiting ??= Promise.withResolvers();
     return this.#waiting.promise;
@@ -166,15 +189,18 @@ export class Recorder {
    * @throws where it broke and is required
    */
   async end(end: Omit<RecordingTrailer, "endedAt" | "totals">): Promise<string | undefined> {
+    this.#isEnding = true;
+    this.#gathered?.();
     await this.#writing;
     if (this.#failure !== undefined) return await this.#broken();
     for (const id of [...this.#streams.keys()]) this.#close(id);
     const atMs = this.#now();
     const trailer = { endedAt: timestamp(atMs), ...end, totals: this.#totals };
     try {
-      const last = concat(this.#encoder.end(trailer, atMs));
-      await withDeadline(this.#file.append(last), this.#options.appendTimeoutMs);
+      this.#encoder.end(trailer, atMs);
+      await withDeadline(this.#file.append(this.#encoder.take()), this.#options.appendTimeoutMs);
       await this.#file.close();
+      this.#encoder.rest();
       return this.#encoder.link.toHex();
     } catch (cause) {
       this.#fail(cause);
@@ -245,14 +271,17 @@ export class Recorder {
   }
 
   #ahead(bytes: number): void {
-    this.#aheadBytes += bytes;
+    this.#gatheredBytes += bytes;
     this.#aheadSinceMs ??= this.#now();
   }
 
+  /** Half of the window is gathered while the other half is appended: neither the session nor the file waits for all of it. */
   #isWithinWindow(): boolean {
     if (this.#aheadSinceMs === undefined) return true;
-    const { windowBytes, windowMs } = this.#options;
-    return this.#aheadBytes <= windowBytes && this.#now() - this.#aheadSinceMs <= windowMs;
+    const [appending, gathered] = [this.#appendingBytes, this.#gatheredBytes];
+    if (appending > 0 && gathered > this.#windowBytes / 2) return false;
+    return appending + gathered <= this.#windowBytes &&
+      this.#now() - this.#aheadSinceMs <= this.#options.windowMs;
   }
 
   /** Appends until nothing is pending. What comes meanwhile goes with the next append. */
@@ -261,14 +290,20 @@ export class Recorder {
     await Promise.resolve();
     try {
       while (this.#encoder.isPending) {
-        const bytes = this.#aheadBytes;
-        const since = this.#now();
-        const blocks = [...this.#encoder.flush(), ...this.#sealIfDue(since)];
-        await withDeadline(this.#file.append(concat(blocks)), this.#options.appendTimeoutMs);
-        this.#aheadBytes -= bytes;
-        this.#aheadSinceMs = this.#aheadBytes > 0 ? since : undefined;
+        const startMs = this.#now();
+        const bytes = this.#appendingBytes = this.#gatheredBytes;
+        if (startMs - this.#sealedAtMs >= this.#options.sealEveryMs) this.#seal(startMs);
+        const blocks = this.#encoder.take();
+        this.#gatheredBytes = 0;
         if (this.#isWithinWindow()) this.#release();
+        await withDeadline(this.#file.append(blocks), this.#options.appendTimeoutMs);
+        this.#appendingBytes = 0;
+        this.#aheadSinceMs = this.#gatheredBytes > 0 ? startMs : undefined;
+        this.#adaptWindow(bytes, this.#now() - startMs);
+        if (this.#isWithinWindow()) this.#release();
+        if (bytes >= BULK_BYTES) await this.#gather();
       }
+      this.#encoder.rest();
     } catch (cause) {
       this.#fail(cause);
     } finally {
@@ -276,10 +311,31 @@ export class Recorder {
     }
   }
 
-  #sealIfDue(atMs: number): Uint8Array[] {
-    if (atMs - this.#sealedAtMs < this.#options.sealEveryMs) return [];
+  /** What the file takes in `windowMs`, as it took these bytes; never less than the one bound, nor more than the other. */
+  #adaptWindow(bytes: number, ms: number): void {
+    const { windowBytes, maxWindowBytes = windowBytes, windowMs } = this.#options;
+    const paceBytes = bytes * windowMs / Math.max(ms, 0.001);
+    this.#windowBytes = Math.max(windowBytes, Math.min(maxWindowBytes, paceBytes));
+  }
+
+  get #gatherBytes(): number {
+    return Math.min(GATHER_BYTES, this.#windowBytes / 2);
+  }
+
+  /** Waits for enough to be worth an append. */
+  async #gather(): Promise<void> {
+    if (this.#isEnding || this.#gatheredBytes >= this.#gatherBytes) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, GATHER_MS);
+    this.#gathered = resolve;
+    await promise;
+    this.#gathered = undefined;
+    clearTimeout(timer);
+  }
+
+  #seal(atMs: number): void {
     this.#sealedAtMs = atMs;
-    return this.#encoder.seal(atMs);
+    this.#encoder.seal(atMs);
   }
 
   #release(): void {
@@ -323,16 +379,4 @@ async function withDeadline(append: Promise<void>, ms: number): Promise<void> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts;
-  if (first && parts.length === 1) return first;
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

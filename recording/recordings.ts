@@ -13,6 +13,7 @@ export interface RecordingOptions {
   portForward: "digest" | "content";
   instance?: string;
   windowBytes: number;
+  maxWindowBytes: number;
   windowMilliseconds: number;
   writeTimeoutSeconds: number;
   sealSeconds: number;
@@ -111,7 +112,7 @@ async function openArchive(
   const { recipients, signingKeyFile, windowMilliseconds, writeTimeoutSeconds, sealSeconds } = options;
   const wrong = recipients.find((recipient) => !isRecipient(recipient));
   if (wrong !== undefined) throw new TypeError(`${wrong} is no age recipient`);
-  const { stdin, windowBytes } = options;
+  const { stdin, windowBytes, maxWindowBytes } = options;
   const instance = options.instance ?? host().replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63);
   const signer = await readSigner(signingKeyFile);
   const store: RecordingStore = options.sink.type === "folder"
@@ -121,6 +122,7 @@ async function openArchive(
     instance,
     stdin,
     windowBytes,
+    maxWindowBytes,
     windowMs: windowMilliseconds,
     appendTimeoutMs: writeTimeoutSeconds * 1000,
     sealEveryMs: sealSeconds * 1000,

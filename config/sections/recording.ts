@@ -61,7 +61,17 @@ export const recording = section({
     from: 4096,
     to: 67108864,
     fallback: 262144,
-    description: "How many bytes a session may be ahead of what the sink has acknowledged.",
+    description:
+      "How many bytes a session may be ahead of what the sink has acknowledged, however slow the sink is.",
+  }),
+  maxWindowBytes: wholeNumber({
+    from: 4096,
+    to: 67108864,
+    fallback: 2097152,
+    description:
+      "How many bytes a session may be ahead whose sink is fast: as many as the sink takes in `windowMilliseconds` at the " +
+      "pace of its last answer, and never more than this. It bounds the memory of a session's recording. `windowBytes`, " +
+      "or less: the window does not grow.",
   }),
   windowMilliseconds: wholeNumber({
     from: 10,

@@ -26,10 +26,10 @@ export const PAYLOAD = { ZSTD: 0x01, ENCRYPTED: 0x02 } as const;
 export const MAX_PAYLOAD_BYTES = 1024 * 1024;
 
 /** Bytes before a payload: kind, flags, length. */
-const HEAD_BYTES = 6;
+export const HEAD_BYTES = 6;
 
 /** Bytes of a link. */
-const LINK_BYTES = 32;
+export const LINK_BYTES = 32;
 
 /** A block as it stands in a file. */
 export interface Block {
@@ -59,17 +59,31 @@ export function encodeBlock(
   payload: Uint8Array,
   before: Uint8Array,
 ): { bytes: Uint8Array; link: Uint8Array } {
-  if (payload.length > MAX_PAYLOAD_BYTES) {
-    throw new RecordingError("block_too_large", `a block of ${payload.length} bytes`);
-  }
-  const bytes = Buffer.allocUnsafe(HEAD_BYTES + payload.length + LINK_BYTES);
-  bytes[0] = kind;
-  bytes[1] = flags;
-  bytes.writeUInt32BE(payload.length, 2);
+  const bytes = new Uint8Array(HEAD_BYTES + payload.length + LINK_BYTES);
   bytes.set(payload, HEAD_BYTES);
-  const link = linkOf(before, bytes.subarray(0, HEAD_BYTES + payload.length));
-  bytes.set(link, HEAD_BYTES + payload.length);
-  return { bytes, link };
+  return { bytes, link: completeBlock(bytes, kind, flags, before) };
+}
+
+/**
+ * Writes the head before a payload, and the link behind it.
+ *
+ * @param block room for all of the block; the payload is in its place
+ * @returns the link: a view of it
+ */
+export function completeBlock(
+  block: Uint8Array,
+  kind: BlockKind,
+  flags: number,
+  before: Uint8Array,
+): Uint8Array {
+  const end = block.length - LINK_BYTES;
+  const length = end - HEAD_BYTES;
+  if (length > MAX_PAYLOAD_BYTES) throw new RecordingError("block_too_large", `a block of ${length} bytes`);
+  block[0] = kind;
+  block[1] = flags;
+  new DataView(block.buffer, block.byteOffset).setUint32(2, length);
+  block.set(linkOf(before, block.subarray(0, end)), end);
+  return block.subarray(end);
 }
 
 function linkOf(before: Uint8Array, headAndPayload: Uint8Array): Uint8Array {

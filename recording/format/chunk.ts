@@ -1,4 +1,5 @@
 import { RecordingError } from "./recording_error.ts";
+import type { Room } from "./room.ts";
 
 /** What happened on a stream, as a data block tells it. `in` is towards the pod. */
 export const CHUNK = {
@@ -35,69 +36,43 @@ const KINDS = 8;
 /** Largest number that a varint here may hold: what JavaScript counts exactly, in 8 bytes of 7 bits. */
 const MAX_VARINT_BYTES = 8;
 
-/** Room that an encoder begins with, in bytes. */
-const SMALL_BYTES = 4 * 1024;
-
-/** An encoder with more room than this gives it back after a block that needed little of it. */
-const KEPT_BYTES = 64 * 1024;
-
 /** Longest head of a chunk, in bytes. */
 const MAX_HEAD_BYTES = 3 * MAX_VARINT_BYTES;
 
-/** Chunks in, the plain payload of one data block out. */
+/** Chunks in, the plain payloads of data blocks out. */
 export class ChunkEncoder {
-  #room = new Uint8Array();
-  #bytes = 0;
   #lastUs = 0;
 
-  /** Of what was pushed since the last `take`. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /**
-   * Copies the chunk:
+   * Copies the chunk into a room:
    *
    *     microseconds since the chunk before, varint | stream × 8 + kind, varint | length, varint | bytes
    *
    * A varint has 7 bits a byte, the lowest first; the highest bit says that more follow. The first chunk of a block counts from
    * the last one of the block before; the first of all from the session's begin.
    */
-  push({ atUs, stream, kind, bytes }: Chunk): void {
-    this.#reserve(MAX_HEAD_BYTES + bytes.length);
-    this.#varint(Math.max(0, atUs - this.#lastUs));
-    this.#varint(stream * KINDS + kind);
-    this.#varint(bytes.length);
-    this.#room.set(bytes, this.#bytes);
-    this.#bytes += bytes.length;
+  push({ atUs, stream, kind, bytes }: Chunk, room: Room): void {
+    const buffer = room.reserve(MAX_HEAD_BYTES + bytes.length);
+    let at = room.length;
+    at = putVarint(buffer, at, Math.max(0, atUs - this.#lastUs));
+    at = putVarint(buffer, at, stream * KINDS + kind);
+    at = putVarint(buffer, at, bytes.length);
+    buffer.set(bytes, at);
+    room.length = at + bytes.length;
     this.#lastUs = Math.max(this.#lastUs, atUs);
   }
+}
 
-  /** What was pushed since the last call: a view that is valid until the next `push`. */
-  take(): Uint8Array {
-    const plain = this.#room.subarray(0, this.#bytes);
-    // Thousands of sessions are idle; their room is worth more than the next allocation.
-    if (this.#room.length > KEPT_BYTES && this.#bytes < SMALL_BYTES) this.#room = new Uint8Array();
-    this.#bytes = 0;
-    return plain;
+/** @returns where it ends */
+function putVarint(buffer: Uint8Array, start: number, value: number): number {
+  let at = start;
+  let rest = value;
+  while (rest >= 0x80) {
+    buffer[at++] = (rest % 0x80) | 0x80;
+    rest = Math.floor(rest / 0x80);
   }
-
-  #reserve(bytes: number): void {
-    const needed = this.#bytes + bytes;
-    if (needed <= this.#room.length) return;
-    const larger = new Uint8Array(Math.max(SMALL_BYTES, 2 * this.#room.length, needed));
-    larger.set(this.#room.subarray(0, this.#bytes));
-    this.#room = larger;
-  }
-
-  #varint(value: number): void {
-    let rest = value;
-    while (rest >= 0x80) {
-      this.#room[this.#bytes++] = (rest % 0x80) | 0x80;
-      rest = Math.floor(rest / 0x80);
-    }
-    this.#room[this.#bytes++] = rest;
-  }
+  buffer[at++] = rest;
+  return at;
 }
 
 /** Plain payloads of data blocks in, in order, chunks out; the inverse of {@linkcode ChunkEncoder}. */

@@ -1,4 +1,4 @@
-import { BLOCK, type BlockKind, encodeBlock, firstLink, MAGIC } from "./block.ts";
+import { BLOCK, type BlockKind, completeBlock, firstLink, HEAD_BYTES, LINK_BYTES, MAGIC } from "./block.ts";
 import { type Chunk, ChunkEncoder } from "./chunk.ts";
 import {
   encodeDocument,
@@ -8,6 +8,7 @@ import {
   timestamp,
 } from "./document.ts";
 import { COMPRESS_FROM_BYTES, isCompressed, packPayload } from "./payload.ts";
+import { Room } from "./room.ts";
 import type { Signer } from "./signer.ts";
 
 /** Plain bytes that make a block, though more may be waiting. */
@@ -25,13 +26,18 @@ export interface RecordingKeys {
 
 /**
  * A session in, the bytes of its recording out: no clock, no file. What it returns must be appended in this order, all of it.
+ *
+ * A chunk is copied once, to where it stands in its block, and blocks are made side by side: there are two rooms, one that is
+ * filled and one that is being appended.
  */
 export class RecordingEncoder {
   readonly #chunks = new ChunkEncoder();
   readonly #keys: RecordingKeys;
-  /** Blocks that are made and not yet returned. */
-  #ready: Uint8Array[] = [];
-  #link = firstLink();
+  #room = new Room();
+  #appended = new Room();
+  /** Where in the room the data block begins whose payload is being gathered. */
+  #dataAt: number | undefined;
+  readonly #link: Uint8Array = firstLink();
   #blocks = 0;
   #isSealed = true;
   /** Blocks that are still to be left as they are, because one before them could not be made smaller. */
@@ -46,61 +52,91 @@ export class RecordingEncoder {
     return this.#link;
   }
 
-  /** Whether something was pushed that no call has returned. */
+  /** Whether there is something that no call has returned. */
   get isPending(): boolean {
-    return this.#ready.length > 0 || this.#chunks.bytes > 0;
+    return this.#room.length > 0;
   }
 
-  /** The first bytes of the file. */
-  begin(header: RecordingHeader): Uint8Array[] {
-    return [MAGIC, this.#block(BLOCK.HEADER, 0, encodeDocument(header))];
+  /** Begins the file. */
+  begin(header: RecordingHeader): void {
+    this.#room.add(MAGIC);
+    this.#document(BLOCK.HEADER, header);
   }
 
   /** Copies a chunk, of at most 64 KiB. */
   push(chunk: Chunk): void {
-    this.#chunks.push(chunk);
-    if (this.#chunks.bytes >= BLOCK_BYTES) this.#pack();
+    this.#dataAt ??= this.#beginBlock();
+    this.#chunks.push(chunk, this.#room);
+    if (this.#room.length - this.#dataAt >= BLOCK_BYTES) this.#endData();
   }
 
-  /** What is pending, as blocks. */
-  flush(): Uint8Array[] {
-    this.#pack();
-    const blocks = this.#ready;
-    this.#ready = [];
-    return blocks;
+  /** A signature over all that there is so far; nothing where there is one, or nobody to sign. */
+  seal(atMs: number): void {
+    this.#endData();
+    const { signer } = this.#keys;
+    if (signer === undefined || this.#isSealed) return;
+    const at = timestamp(atMs);
+    const signature = signer.sign(sealedBytes(at, this.#link)).toBase64();
+    this.#document(BLOCK.SEAL, { at, key: signer.keyId, signature });
+    this.#isSealed = true;
   }
 
-  #pack(): void {
-    if (this.#chunks.bytes === 0) return;
-    const plain = this.#chunks.take();
+  /** Ends the file. */
+  end(trailer: RecordingTrailer, atMs: number): void {
+    this.#endData();
+    this.#document(BLOCK.TRAILER, trailer);
+    this.seal(atMs);
+  }
+
+  /** All that is pending, as blocks: a view that is valid until the next call of this or of `rest`. */
+  take(): Uint8Array {
+    this.#endData();
+    this.#appended.length = 0;
+    [this.#room, this.#appended] = [this.#appended, this.#room];
+    return this.#appended.bytes;
+  }
+
+  /** Gives back all room: nothing is pending, nothing is being appended, and thousands of sessions are idle. */
+  rest(): void {
+    this.#room.release();
+    this.#appended.release();
+  }
+
+  #endData(): void {
+    const start = this.#dataAt;
+    if (start === undefined) return;
+    this.#dataAt = undefined;
+    const plain = this.#room.bytes.subarray(start + HEAD_BYTES);
     const mayCompress = this.#incompressible === 0;
     const packed = packPayload(plain, this.#blocks + 1, { key: this.#keys.key, mayCompress });
     if (!mayCompress) this.#incompressible--;
     else if (plain.length >= COMPRESS_FROM_BYTES && !isCompressed(packed)) this.#incompressible = BLOCKS_LEFT;
-    this.#ready.push(this.#block(BLOCK.DATA, packed.flags, packed.payload));
+    if (packed.payload !== plain) {
+      this.#room.length = start + HEAD_BYTES;
+      this.#room.add(packed.payload);
+    }
+    this.#endBlock(start, BLOCK.DATA, packed.flags);
   }
 
-  /** A signature over all that was returned so far; nothing where there is one, or nobody to sign. */
-  seal(atMs: number): Uint8Array[] {
-    const { signer } = this.#keys;
-    if (signer === undefined || this.#isSealed) return [];
-    const at = timestamp(atMs);
-    const signature = signer.sign(sealedBytes(at, this.#link)).toBase64();
-    const seal = this.#block(BLOCK.SEAL, 0, encodeDocument({ at, key: signer.keyId, signature }));
-    this.#isSealed = true;
-    return [seal];
+  #document(kind: BlockKind, document: Parameters<typeof encodeDocument>[0]): void {
+    const start = this.#beginBlock();
+    this.#room.add(encodeDocument(document));
+    this.#endBlock(start, kind, 0);
   }
 
-  /** The last bytes of the file. */
-  end(trailer: RecordingTrailer, atMs: number): Uint8Array[] {
-    return [...this.flush(), this.#block(BLOCK.TRAILER, 0, encodeDocument(trailer)), ...this.seal(atMs)];
+  /** @returns where it begins */
+  #beginBlock(): number {
+    const start = this.#room.length;
+    this.#room.reserve(HEAD_BYTES);
+    this.#room.length += HEAD_BYTES;
+    return start;
   }
 
-  #block(kind: BlockKind, flags: number, payload: Uint8Array): Uint8Array {
-    const { bytes, link } = encodeBlock(kind, flags, payload, this.#link);
-    this.#link = link;
+  #endBlock(start: number, kind: BlockKind, flags: number): void {
+    this.#room.reserve(LINK_BYTES);
+    this.#room.length += LINK_BYTES;
+    this.#link.set(completeBlock(this.#room.bytes.subarray(start), kind, flags, this.#link));
     this.#blocks++;
     this.#isSealed = false;
-    return bytes;
   }
 }

@@ -22,20 +22,18 @@ const HEADER: RecordingHeader = {
 /** A recording of three data blocks with a seal between, whole. */
 function recording(): Uint8Array {
   const encoder = new RecordingEncoder({ signer: new Signer(PRIVATE) });
-  const parts = [...encoder.begin(HEADER)];
+  encoder.begin(HEADER);
   for (let index = 0; index < 3; index++) {
     const bytes = new TextEncoder().encode(`line ${index} `.repeat(20 * index + 1));
     encoder.push({ atUs: index * 1000, stream: 0, kind: CHUNK.OUT, bytes });
-    parts.push(...encoder.flush(), ...encoder.seal(Date.now()));
+    encoder.seal(Date.now());
   }
   const end = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
-  parts.push(
-    ...encoder.end(
-      { endedAt: HEADER.startedAt, ...end, totals: { streams: 0, bytesIn: 0, bytesOut: 0 } },
-      Date.now(),
-    ),
+  encoder.end(
+    { endedAt: HEADER.startedAt, ...end, totals: { streams: 0, bytesIn: 0, bytesOut: 0 } },
+    Date.now(),
   );
-  return new Uint8Array(parts.flatMap((part) => [...part]));
+  return encoder.take().slice();
 }
 
 function verify(bytes: Uint8Array, keys = [PUBLIC], pieceBytes = bytes.length) {
