@@ -34,7 +34,7 @@ export async function writeGatewayFiles(
       address: "127.0.0.1",
       port,
       tls: { certFile: join(at.gateway, "tls.crt"), keyFile: join(at.gateway, "tls.key") },
-      limits: { maxConnections: 100_000 },
+      limits: { maxConnections: 100_000, maxConnectionsPerAddress: 100_000 },
       drainTimeoutSeconds: 0,
     },
     kubernetes: { kubeconfig },
