@@ -56,6 +56,9 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
   const authorizer = new Authorizer(client, authorization);
   const nodes = new NodeCache(client, kubelet.nodeCacheSeconds * 1000);
   const allowedPorts = policy.portForward.allowedPorts.map(parsePortRange);
+  if (sessions.recheck === "off") {
+    log.warn("live sessions are not asked about again: what is taken from their users stays with them");
+  }
   const sessionsHere = new SessionRegistry({
     showsStdin: configuration.recording.stdin === "content",
     showsForwarded: configuration.recording.portForward === "content",

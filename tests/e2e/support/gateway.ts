@@ -19,9 +19,12 @@ export interface GatewayOptions {
   audit?: GivenConfiguration["audit"];
   /** Where kubelets are reached instead of the port that the node names. */
   kubeletPort?: number;
+  /** Where the API server is reached instead of where it is. */
+  kubernetes?: GivenConfiguration["kubernetes"];
   /** Beside what kubelets need here. */
   upstream?: GivenConfiguration["upstream"];
   authentication?: GivenConfiguration["authentication"];
+  authorization?: GivenConfiguration["authorization"];
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
   index?: GivenConfiguration["index"];

@@ -1,6 +1,8 @@
-/** Stands between the gateway and a kubelet, to cut the wire where a test wants it cut. */
+/** Stands between the gateway and a kubelet or API server, to cut the wire where a test wants it cut. */
 export class TcpProxy implements Disposable {
   readonly port: number;
+  /** Whether whoever connects is let through; else they are hung up on. */
+  isOpen = true;
   readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Deno.TcpConn>();
   readonly #serving: Promise<void>;
@@ -32,7 +34,10 @@ export class TcpProxy implements Disposable {
   async #serve(): Promise<void> {
     const pipes: Promise<void>[] = [];
     try {
-      for await (const client of this.#listener) pipes.push(this.#join(client));
+      for await (const client of this.#listener) {
+        if (this.isOpen) pipes.push(this.#join(client));
+        else close(client);
+      }
     } catch { /* closed */ }
     await Promise.all(pipes);
   }
