@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import type { V1Node } from "@kubernetes/client-node";
 import { addressFilter, kubeletAddress } from "./node_address.ts";
 import { Refusal } from "./status.ts";
@@ -42,6 +43,26 @@ const FILTERED = [
   { ranges: [], ip: "fe80::1", allowed: false },
   { ranges: [], ip: "0.0.0.0", allowed: false },
   { ranges: [], ip: "not an address", allowed: false },
+  { ranges: [], ip: "::FFFF:A9FE:A9FE", allowed: false },
+  { ranges: [], ip: "0:0:0:0:0:ffff:127.0.0.1", allowed: false },
+  { ranges: [], ip: "::127.0.0.1", allowed: false },
+  { ranges: [], ip: "::ffff:10.0.0.5", allowed: true },
+  { ranges: [], ip: "fe80::1%eth0", allowed: false },
+  { ranges: [], ip: "2002:7f00:1::", allowed: false },
+  { ranges: [], ip: "100.100.100.200", allowed: false },
+  { ranges: [], ip: "fd00:ec2::254", allowed: false },
+  { ranges: [], ip: "fd00:ec2::255", allowed: true },
+  { ranges: [], ip: "255.255.255.255", allowed: false },
+  { ranges: [], ip: "224.0.0.1", allowed: false },
+  { ranges: [], ip: "ff02::1", allowed: false },
+  { ranges: [], ip: "127.1", allowed: false },
+  { ranges: [], ip: "2130706433", allowed: false },
+  { ranges: [], ip: "0x7f.0.0.1", allowed: false },
+  { ranges: [], ip: "010.0.0.5", allowed: false },
+  { ranges: ["10.0.0.0/8"], ip: "::ffff:a01:203", allowed: true },
+  { ranges: ["10.0.0.0/8"], ip: "10.1.2.3%lo", allowed: false },
+  { ranges: ["10.0.0.0/8"], ip: "::10.1.2.3", allowed: false },
+  { ranges: ["169.254.0.0/16"], ip: "169.254.169.254", allowed: true },
   { ranges: ["10.0.0.0/8"], ip: "10.1.2.3", allowed: true },
   { ranges: ["10.0.0.0/8"], ip: "::ffff:10.1.2.3", allowed: true },
   { ranges: ["10.0.0.0/8"], ip: "192.168.0.1", allowed: false },
@@ -54,3 +75,23 @@ for (const { ranges, ip, allowed } of FILTERED) {
     assert.equal(addressFilter(ranges)(ip), allowed);
   });
 }
+
+Deno.test("attack: no way to write a reserved IPv4 address in IPv6 passes", () => {
+  const refused = addressFilter([]);
+  const byte = fc.integer({ min: 0, max: 255 });
+  const reserved = fc.tuple(
+    fc.constantFrom([127], [169, 254], [0], [224], [255]),
+    fc.tuple(byte, byte, byte),
+  );
+  fc.assert(fc.property(reserved, ([head, tail]) => {
+    const [a = 0, b = 0, c = 0, d = 0] = [...head, ...tail].slice(0, 4);
+    const hex = (high: number, low: number) => (high * 256 + low).toString(16);
+    const dotted = `${a}.${b}.${c}.${d}`;
+    const halves = `${hex(a, b)}:${hex(c, d)}`;
+    const padded = halves.split(":").map((half) => half.padStart(4, "0")).join(":").toUpperCase();
+    for (const prefix of ["::ffff:", "::FFFF:", "0:0:0:0:0:ffff:", "0000::ffff:", "::", "64:ff9b::"]) {
+      for (const form of [dotted, halves, padded]) assert.equal(refused(prefix + form), false, prefix + form);
+    }
+    assert.equal(refused(dotted), false);
+  }));
+});

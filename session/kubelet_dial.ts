@@ -1,3 +1,6 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { Refusal } from "../kube/status.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { startGatedTls } from "./gated_tls.ts";
 import { StreamConnection } from "./stream_connection.ts";
@@ -23,7 +26,7 @@ export interface KubeletEndpoint {
 export interface DialOptions {
   /** From the first packet to the end of the TLS handshake, in milliseconds. */
   timeoutMs: number;
-  /** Whether an IP address may be dialled: checked on the address that the connection really has. */
+  /** Whether an IP address may be dialled: asked of the very address, before anything is sent there. */
   isAllowedAddress: (ip: string) => boolean;
   signal: AbortSignal;
 }
@@ -37,6 +40,7 @@ export class DialError extends Error {
  * Opens a TLS connection to a kubelet.
  *
  * @throws {DialError} in the words in which the API server tells it, as far as the platform says as much
+ * @throws {Refusal} Forbidden, where no address may be dialled that it has
  */
 export async function dialKubelet(
   endpoint: KubeletEndpoint,
@@ -52,7 +56,7 @@ export async function dialKubelet(
   } catch (cause) {
     // A connection that comes up after all is not wanted any more.
     dialling.then((connection) => connection.close(), () => {});
-    if (cause instanceof DialError) throw cause;
+    if (cause instanceof Refusal) throw cause;
     const why = timeout.aborted ? "i/o timeout" : describe(cause);
     throw new DialError(`error dialing backend: dial tcp ${where}: ${why}`, { cause });
   }
@@ -61,9 +65,8 @@ export async function dialKubelet(
 async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise<ByteConnection> {
   const { host, port, serverName = host, caCerts, clientCertificate, insecureSkipTLSVerify = false } =
     endpoint;
-  const tcp = await Deno.connect({ hostname: host, port });
+  const tcp = await Deno.connect({ hostname: await allowedAddress(host, options), port });
   try {
-    if (!options.isAllowedAddress(tcp.remoteAddr.hostname)) throw new DialError("address not allowed");
     tcp.setNoDelay(true);
     // By the system's times, 2 hours on most: the platform sets no others. Pings find out sooner, where they are answered.
     tcp.setKeepAlive(true);
@@ -81,10 +84,28 @@ async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise
   }
 }
 
+/**
+ * The address to dial. A name is looked up once, here, so that what is dialled is what was asked about: a name that answers
+ * otherwise a moment later leads nowhere else.
+ */
+async function allowedAddress(host: string, { isAllowedAddress }: DialOptions): Promise<string> {
+  const addresses = isIP(host) === 0
+    ? await lookup(host, { all: true, verbatim: true })
+    : [{ address: host }];
+  const allowed = addresses.find(({ address }) => isAllowedAddress(address));
+  if (allowed !== undefined) return allowed.address;
+  const found = addresses.map(({ address }) => address).join(", ");
+  const named = found === host ? host : `${host} (${found})`;
+  throw new Refusal("Forbidden", `the node's address ${named} is not one that the gateway may dial`, {
+    rule: "node-address",
+  });
+}
+
 /** What the platform says, as people read it in Kubernetes; its own words where there are none. */
 function describe(cause: unknown): string {
   if (cause instanceof Deno.errors.ConnectionRefused) return "connect: connection refused";
   if (cause instanceof Deno.errors.TimedOut) return "i/o timeout";
+  if (cause instanceof Error && "code" in cause && cause.code === "ENOTFOUND") return "lookup: no such host";
   return cause instanceof Error ? cause.message.replace(/\s+/g, " ").slice(0, 300) : "failed";
 }
 

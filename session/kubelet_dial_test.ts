@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { issue, makeCa } from "../tests/support/certificates.ts";
+import { addressFilter } from "../kube/node_address.ts";
+import { Refusal } from "../kube/status.ts";
 import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
 
 const CA = await makeCa();
@@ -78,13 +80,53 @@ for (const { name, change, message } of REFUSED) {
   });
 }
 
-Deno.test("dialKubelet says nothing to an address that is not allowed, not even a TLS handshake", async () => {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const endpoint = { host: "127.0.0.1", port: listener.addr.port, caCerts: [CA.cert], token: "secret" };
-  const dialling = dialKubelet(endpoint, { ...OPTIONS, isAllowedAddress: (ip) => ip !== "127.0.0.1" });
-  using connection = await listener.accept();
-  await assert.rejects(dialling, /address not allowed/);
-  assert.equal(await connection.read(new Uint8Array(10)).catch(() => null), null);
+for (const host of ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "::ffff:127.0.0.1"]) {
+  Deno.test(`attack: a node's address ${host} that is not allowed is not even connected to`, async () => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const endpoint = { host, port: listener.addr.port, caCerts: [CA.cert], token: "secret" };
+    const accepting = listener.accept();
+    await assert.rejects(
+      dialKubelet(endpoint, { ...OPTIONS, isAllowedAddress: addressFilter([]) }),
+      (thrown) => {
+        assert.ok(thrown instanceof Refusal);
+        assert.deepEqual([thrown.reason, thrown.rule], ["Forbidden", "node-address"]);
+        assert.match(
+          thrown.message,
+          /^the node's address .*127\.0\.0\.1.* is not one that the gateway may dial$/,
+        );
+        return true;
+      },
+    );
+    // Whoever connects now is the first.
+    const [own, accepted] = await Promise.all([Deno.connect({ port: listener.addr.port }), accepting]);
+    assert.equal(accepted.remoteAddr.port, own.localAddr.port);
+    own.close();
+    accepted.close();
+  });
+}
+
+Deno.test("a name of several addresses is dialled at one that is allowed, and judged by its own name", async () => {
+  await withEcho(async (endpoint) => {
+    const asked: string[] = [];
+    const isAllowedAddress = (ip: string) => {
+      asked.push(ip);
+      return ip === "127.0.0.1";
+    };
+    const named = { ...endpoint, host: "localhost" };
+    await assert.rejects(
+      dialKubelet(named, { ...OPTIONS, isAllowedAddress }),
+      /not valid for name "localhost"|localhost/,
+    );
+    const connection = await dialKubelet({ ...named, serverName: "node1" }, { ...OPTIONS, isAllowedAddress });
+    connection.close();
+    assert.ok(asked.includes("127.0.0.1"));
+  });
+});
+
+Deno.test("a name that nobody can look up is told as such", async () => {
+  const endpoint = { host: "a..b", port: 1, caCerts: [CA.cert] }; // without asking a name server: tests have no network
+  const message = "error dialing backend: dial tcp a..b:1: lookup: no such host";
+  await assert.rejects(dialKubelet(endpoint, OPTIONS), { name: "DialError", message });
 });
 
 Deno.test("dialKubelet gives up on who never shakes hands, and says where and why", async () => {

@@ -34,8 +34,9 @@ const kubelet = section({
   }),
   allowedAddresses: list(addressRange()).default([]).meta({
     description:
-      "Ranges that a node's address must lie in, so that a forged Node cannot draw a session elsewhere. " +
-      "Empty: anywhere but in loopback, link-local, multicast and reserved ranges.",
+      "Ranges that a node's address must lie in, so that a forged Node cannot draw a session elsewhere: best the one that the " +
+      "nodes are in, and neither services nor pods. Empty: anywhere but in loopback, link-local, multicast and reserved ranges, and " +
+      "where clouds have their metadata. A name is looked up, and the very address is held to this that is dialled.",
   }),
   caFile: optionalFile(
     "Certificate authorities that sign the kubelets' certificates, in PEM. Without it, those of the API server.",
