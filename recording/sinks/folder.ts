@@ -1,5 +1,3 @@
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import type { RecordingFile } from "../recorder.ts";
 import {
@@ -70,47 +68,43 @@ export async function createRecordingFile(folder: string, path: string): Promise
     // The name of a new file is durable only when its folder is, and so on up to the one that all lie in.
     for (let at = dirname(whole); at !== dirname(root); at = dirname(at)) await syncFolder(at);
   } catch (thrown) {
-    await file.close();
+    file.close();
     throw thrown;
   }
   return new FolderFile(file);
 }
 
-/**
- * What is written is durable when the write returns (O_DSYNC): one call instead of a write and an fdatasync, each of which
- * goes to another thread and back. A new file, and no link followed to one (O_EXCL).
- *
- * @see open(2)
- */
-const { O_APPEND, O_CREAT, O_DSYNC, O_EXCL, O_WRONLY } = constants;
-const DURABLE_APPEND = O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_DSYNC;
-
-async function openNew(whole: string, path: string): Promise<FileHandle> {
+async function openNew(whole: string, path: string): Promise<Deno.FsFile> {
   try {
-    return await open(whole, DURABLE_APPEND, 0o600);
+    return await Deno.open(whole, { append: true, createNew: true, mode: 0o600 });
   } catch (cause) {
-    if (!(cause instanceof Error) || !("code" in cause) || cause.code !== "EEXIST") throw cause;
+    if (!(cause instanceof Deno.errors.AlreadyExists)) throw cause;
     throw new StoreError("exists", `there is a recording ${path} already`, { cause });
   }
 }
 
+/**
+ * O_DSYNC would save the second call, but only `node:fs` can open so, and it writes on the thread that all sessions share:
+ * a disk that stalls would stop the gateway.
+ */
 class FolderFile implements RecordingFile {
-  readonly #file: FileHandle;
+  readonly #file: Deno.FsFile;
   #isClosed = false;
 
-  constructor(file: FileHandle) {
+  constructor(file: Deno.FsFile) {
     this.#file = file;
   }
 
   async append(bytes: Uint8Array): Promise<void> {
     let offset = 0;
-    while (offset < bytes.length) offset += (await this.#file.write(bytes, offset)).bytesWritten;
+    while (offset < bytes.length) offset += await this.#file.write(bytes.subarray(offset));
+    await this.#file.syncData();
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
+  close(): Promise<void> {
+    if (!this.#isClosed) this.#file.close();
     this.#isClosed = true;
-    await this.#file.close();
+    return Promise.resolve();
   }
 }
 
