@@ -1,7 +1,8 @@
 /**
  * The benchmark: `deno task bench`. One run, one table, in the terminal and in `bench/results.md`.
  *
- *     --only NAMES   some figures, with commas: exec, forward, recording, echo, open, idle, stalled, start, growth, replicas
+ *     --only NAMES   some figures, with commas: exec, forward, recording, echo, open, idle, stalled, start,
+ *                    replicas, growth
  *     --routes NAMES some routes, with commas: direct, splice, kube-apiserver, gateway, "gateway, recording" as recording,
  *                    "gateway, apiserver mode" as apiserver-mode
  *     --quick        one run of less work: whether it works, and no figures to believe
@@ -19,17 +20,35 @@
 
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { echo } from "./figures/echo.ts";
 import { exec } from "./figures/exec.ts";
 import type { Bench, Effort, Figure, Row, Series } from "./figures/figure.ts";
 import { forward } from "./figures/forward.ts";
+import { growth } from "./figures/growth.ts";
+import { idle } from "./figures/idle.ts";
+import { open } from "./figures/open.ts";
 import { recording } from "./figures/recording.ts";
+import { replicas } from "./figures/replicas.ts";
+import { stalled } from "./figures/stalled.ts";
+import { start } from "./figures/start.ts";
 import { Lab } from "./lab/lab.ts";
 import { describeMachine, readRevision } from "./lab/machine.ts";
 import type { RouteName } from "./lab/route.ts";
 import { asMarkdown, asText, verdict } from "./report.ts";
 
 /** In the order of the table. */
-const FIGURES: readonly Figure[] = [exec, forward, recording];
+const FIGURES: readonly Figure[] = [
+  exec,
+  forward,
+  recording,
+  echo,
+  open,
+  idle,
+  stalled,
+  start,
+  replicas,
+  growth,
+];
 
 /** As `--routes` calls them. */
 const ROUTES: Record<string, RouteName> = {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -180,7 +181,7 @@ func runOpen(o options) error {
 	open := func() (time.Duration, error) {
 		for {
 			took, err := openOnce(o, config)
-			if err != nil && errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline) {
+			if err != nil && strings.Contains(err.Error(), syscall.ECONNREFUSED.Error()) && time.Now().Before(deadline) {
 				time.Sleep(2 * time.Millisecond)
 				continue
 			}

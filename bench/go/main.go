@@ -12,9 +12,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"time"
+
+	"k8s.io/klog/v2"
 )
 
 var verbs = map[string]func(options) error{
@@ -53,6 +56,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: peers upstream|stdout|stdin|echo|open|hold|stall|forward|pods [flags]")
 		os.Exit(2)
 	}
+	klog.LogToStderr(false) // who leaves half-way is no news here
+	klog.SetOutput(io.Discard)
 	if err := verbs[os.Args[1]](parse(os.Args[2:])); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -59,7 +59,7 @@ func serveUpstream(o options) error {
 			NextProtos:   []string{"http/1.1"},
 		},
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ErrorLog:     log.New(io.Discard, "", 0), // who leaves half-way is no news here
+		ErrorLog:     log.New(io.Discard, "", 0),
 	}
 	if err := say(map[string]int{"port": listener.Addr().(*net.TCPAddr).Port}); err != nil {
 		return err

@@ -17,3 +17,10 @@ export async function residentBytes(pid: number): Promise<number> {
   if (kibibytes === undefined) throw new Error(`process ${pid} has no resident memory`);
   return Number(kibibytes) * 1024;
 }
+
+/** How many files and sockets a process may have open: the hard limit, up to which Deno and Go raise the soft one. */
+export async function descriptorLimit(): Promise<number> {
+  const limits = await Deno.readTextFile("/proc/self/limits");
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1];
+  return Number(hard ?? 1_024);
+}
