@@ -20,15 +20,17 @@ import { addressFilter } from "./kube/node_address.ts";
 import { NodeCache } from "./kube/node_cache.ts";
 import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
+import type { Target } from "./kube/target.ts";
 import type { Logger } from "./log/logger.ts";
 import { Recordings } from "./recording/recordings.ts";
 import type { ApiGate } from "./routes/api_call.ts";
 import type { DebugGate } from "./routes/debug.ts";
-import type { AnsweredAgain, Gate } from "./routes/gate.ts";
+import type { AnsweredAgain, Gate, OpenRequest } from "./routes/gate.ts";
 import type { ProxyGate } from "./routes/proxy.ts";
 import { Rechecks } from "./routes/rechecks.ts";
 import { SessionRegistry } from "./routes/session_registry.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
+import { dialKubelet } from "./session/kubelet_dial.ts";
 import { openApiServer, openKubelet } from "./session/upstream.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
@@ -81,7 +83,7 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     journal,
     record: (facts, obligations) =>
       recordings.record(facts, obligations.some(({ type }) => type === "record")),
-    open: upstream.mode === "kubelet" ? kubeletOpener(parts) : apiServerOpener(parts),
+    dial: upstream.mode === "kubelet" ? kubeletDialler(parts, nodes) : apiServerDialler(parts),
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
       idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
@@ -161,7 +163,10 @@ function openRechecks({ configuration, client, journal, log }: Parts): Gate["rec
 }
 
 /** Opens sessions at the kubelet of their pod. */
-function kubeletOpener({ configuration: { upstream: { kubelet } }, connection, log }: Parts): Gate["open"] {
+function kubeletDialler(
+  { configuration: { upstream: { kubelet } }, connection, log }: Parts,
+  nodes: NodeCache,
+): Gate["dial"] {
   const credentials = new CredentialSource(kubeletConnection(connection, kubelet));
   const { serverName, insecureSkipTLSVerify } = kubelet;
   if (insecureSkipTLSVerify) {
@@ -171,10 +176,9 @@ function kubeletOpener({ configuration: { upstream: { kubelet } }, connection, l
     timeoutMs: kubelet.dialTimeoutSeconds * 1000,
     isAllowedAddress: addressFilter(kubelet.allowedAddresses),
   };
-  return async ({ target, upstream: request, protocol }, signal) => {
-    const { host, port } = target.kubelet;
+  const endpointOf = async ({ kubelet: { host, port } }: Target) => {
     const { caCerts, token, clientCertificate } = await credentials.current();
-    const endpoint = {
+    return {
       host,
       port,
       caCerts,
@@ -183,18 +187,36 @@ function kubeletOpener({ configuration: { upstream: { kubelet } }, connection, l
       ...(token !== undefined && { token }),
       ...(clientCertificate !== undefined && { clientCertificate }),
     };
-    return await openKubelet(endpoint, request, protocol, { ...dial, signal });
+  };
+  return (target, signal) => {
+    const dialling = (async () => {
+      const endpoint = await endpointOf(target);
+      return { endpoint, connection: await dialKubelet(endpoint, { ...dial, signal }) };
+    })();
+    // Told to whoever opens a session on it. The node may have another address by now.
+    dialling.catch(() => nodes.forget(target.nodeName));
+    return {
+      open: async ({ upstream: request, protocol }) => {
+        const { endpoint, connection } = await dialling;
+        return await openKubelet(endpoint, request, protocol, { ...dial, signal, connection });
+      },
+      abandon: () => void dialling.then(({ connection }) => connection.close(), () => {}),
+    };
   };
 }
 
 /** Opens sessions at the API server, and makes sure that it was the pod that was checked before anything passes. */
-function apiServerOpener(
+function apiServerDialler(
   { configuration: { upstream: { apiserver } }, connection, client }: Parts,
-): Gate["open"] {
+): Gate["dial"] {
   const { hostname, port } = new URL(connection.server);
   const credentials = new CredentialSource(connection);
   const dial = { timeoutMs: apiserver.dialTimeoutSeconds * 1000, isAllowedAddress: () => true };
-  return async ({ target, upstream: request, protocol, auditId, token, rawHeaders }, signal) => {
+  const open = async (
+    target: Target,
+    { upstream: request, protocol, auditId, token, rawHeaders }: OpenRequest,
+    signal: AbortSignal,
+  ) => {
     const own = await credentials.current();
     const identity = apiserver.identity === "user"
       ? { token, headers: rawHeaders.filter(([name]) => /^impersonate-/i.test(name)) }
@@ -215,6 +237,7 @@ function apiServerOpener(
     }
     return opened;
   };
+  return (target, signal) => ({ open: (request) => open(target, request, signal), abandon: () => {} });
 }
 
 /** The gateway's credentials for kubelets: its own for them where it has such, otherwise those for the API server. */

@@ -56,15 +56,18 @@ export async function admit(
   return target;
 }
 
-/** What was allowed, as it was written down. */
+/** What was allowed, as it is being written down. */
 export interface Permission {
   event: AuditEvent;
+  /** Resolves when the decision is durable, before which nothing may open. @throws {Refusal} ServiceUnavailable */
+  recorded: Promise<void>;
   obligations: readonly Obligation[];
 }
 
 /**
- * Asks the policy, and writes its answer down before anything is opened.
+ * Asks the policy, and begins to write its answer down.
  *
+ * @returns what was allowed, which is not durable yet
  * @throws {Refusal} Forbidden with the rule's own reason; ServiceUnavailable where it cannot be written down
  */
 export async function decide(
@@ -75,9 +78,13 @@ export async function decide(
 ): Promise<Permission> {
   const decision = await gate.decide(user, target, journey.context.signal);
   const event = decisionEvent(journey.facts, auditTarget(target), decision);
-  await recordStrictly(gate, event);
-  if (!decision.allowed) throw denied(target, decision);
-  return { event, obligations: decision.obligations };
+  const recorded = recordStrictly(gate, event);
+  if (decision.allowed) {
+    recorded.catch(() => {}); // told to whoever waits for it
+    return { event, recorded, obligations: decision.obligations };
+  }
+  await recorded;
+  throw denied(target, decision);
 }
 
 /** A policy's denial, as the API server words its own. */

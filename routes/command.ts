@@ -45,7 +45,7 @@ export async function command(journey: Journey, gate: Gate, request: CommandRequ
 
   const session = new CommandSession(journey, gate, client, request, caller, target, permission);
   // The API server answers v5 before it dials, and tells a failure on the session's error channel.
-  if (client.protocol === "v5.channel.k8s.io") return session.acceptThenOpen(upgrade);
+  if (client.protocol === "v5.channel.k8s.io") return await session.acceptThenOpen(upgrade);
   return await session.openThenAccept(upgrade);
 }
 
@@ -88,7 +88,8 @@ class CommandSession {
     return upgrade.accept(this.#headers(), (client) => this.#run(client, upstream));
   }
 
-  acceptThenOpen(upgrade: Upgrade): Response {
+  async acceptThenOpen(upgrade: Upgrade): Promise<Response> {
+    await this.#session.prepare();
     return upgrade.accept(this.#headers(), async (client) => {
       let upstream: ByteConnection;
       try {

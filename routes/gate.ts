@@ -33,7 +33,6 @@ export interface Caller {
 
 /** What is to be opened, for whom. */
 export interface OpenRequest {
-  target: Target;
   upstream: UpstreamRequest;
   /** The only stream protocol to offer. */
   protocol: string;
@@ -42,6 +41,14 @@ export interface OpenRequest {
   /** The caller's token and `Impersonate-*` headers, for an upstream that sessions are opened at in the caller's name. */
   token: string;
   rawHeaders: readonly HeaderLine[];
+}
+
+/** A connection to where a target is opened, made or being made, on which nothing was said yet of what for. */
+export interface UpstreamDial {
+  /** Opens the session on it: what was checked, and nothing else of that name. Once. */
+  open(request: OpenRequest): Promise<OpenedUpstream>;
+  /** Closes it, opened or not. */
+  abandon(): void;
 }
 
 /**
@@ -70,8 +77,8 @@ export interface Gate {
    * rejects where there must be one and cannot.
    */
   record(facts: RecordingFacts, obligations: readonly Obligation[]): Promise<SessionRecording | undefined>;
-  /** Opens the upstream: what was checked, and nothing else of that name. */
-  open(request: OpenRequest, signal: AbortSignal): Promise<OpenedUpstream>;
+  /** Connects to where the target is opened. Never throws: what goes wrong is told by {@linkcode UpstreamDial.open}. */
+  dial(target: Target, signal: AbortSignal): UpstreamDial;
   limits: SessionLimits;
   /** What holds for each connection of a port-forward. */
   forwarding: {

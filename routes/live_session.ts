@@ -5,10 +5,11 @@ import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
 import type { SessionEnd, Tap } from "../session/stream_event.ts";
+import { AUDIT_LOST } from "../session/guarded_tap.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { Permission } from "./admission.ts";
 import { beginRecording, recordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
-import { auditTarget, type Caller, type Gate } from "./gate.ts";
+import { auditTarget, type Caller, type Gate, type UpstreamDial } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 import { reconsider } from "./reconsider.ts";
 import type { SessionAddress } from "./session_address.ts";
@@ -37,7 +38,7 @@ export interface SessionAccount {
 }
 
 /**
- * A session that was allowed and recorded: what is left is to open it, to see it through and to write down its end.
+ * A session that was allowed: what is left is to have that on record, to open it, to see it through and to write down its end.
  * It holds a place among the sessions that are open from its construction on.
  *
  * @throws {Refusal} TooManyRequests
@@ -45,6 +46,9 @@ export interface SessionAccount {
 export class LiveSession {
   readonly #startedAtMs = performance.now();
   readonly #leave: () => void;
+  #dial: UpstreamDial | undefined;
+  #evidence: Promise<void> | undefined;
+  #started: Promise<void> | undefined;
   #recording: SessionRecording | undefined;
   readonly #manifest: ManifestTap | undefined;
   #entry: LiveEntry | undefined;
@@ -57,16 +61,59 @@ export class LiveSession {
   }
 
   /**
-   * Begins the recording, opens the upstream and writes down that it is open. Gives the place back where that fails.
+   * Waits until the decision is durable. Meanwhile the recording begins, and the upstream is connected to. Gives the place back
+   * where that fails. {@linkcode open} does the same: this is for whoever must answer the client before.
+   *
+   * @throws {Refusal} ServiceUnavailable where it cannot be written down
+   */
+  async prepare(): Promise<void> {
+    await this.#orGiveUp(async () => {
+      this.#begin();
+      await this.plan.permission.recorded;
+    });
+  }
+
+  /**
+   * Opens the upstream once decision and recording are durable, and begins to write down that it is open. Gives the place back where
+   * that fails.
    *
    * @throws {Refusal} ServiceUnavailable where it cannot be written down; whatever the gate throws
    */
   async open(): Promise<ByteConnection> {
+    return await this.#orGiveUp(async () => {
+      const { dial, evidence } = this.#begin();
+      await evidence;
+      return await this.#open(dial);
+    });
+  }
+
+  /** Nothing is asked of the upstream before all evidence is durable; but to connect to it need not wait for the disk. */
+  #begin(): { dial: UpstreamDial; evidence: Promise<void> } {
+    const { gate, journey, plan } = this;
+    const dial = this.#dial ??= gate.dial(plan.target, journey.context.signal);
+    if (this.#evidence === undefined) {
+      this.#evidence = this.#writeEvidence();
+      this.#evidence.catch(() => {}); // told to whoever waits for it
+    }
+    return { dial, evidence: this.#evidence };
+  }
+
+  /** Decision and recording, each on a file of its own, at once. */
+  async #writeEvidence(): Promise<void> {
+    const { gate, plan } = this;
+    const recording = beginRecording(gate, plan).then((begun) => this.#recording = begun);
+    for (const each of await Promise.allSettled([plan.permission.recorded, recording])) {
+      if (each.status === "rejected") throw each.reason;
+    }
+  }
+
+  async #orGiveUp<T>(act: () => Promise<T>): Promise<T> {
     try {
-      this.#recording = await beginRecording(this.gate, this.plan);
-      return await this.#open();
+      return await act();
     } catch (thrown) {
       this.#leave();
+      this.#dial?.abandon();
+      await this.#evidence?.catch(() => {}); // a recording that began all the same is ended
       await this.#manifest?.end();
       const message = "the session did not open";
       const result = await this.#recording?.end({ reason: "upstream_refused", by: "upstream", message });
@@ -94,15 +141,14 @@ export class LiveSession {
     return this.#entry === undefined ? signal : AbortSignal.any([signal, this.#entry.signal]);
   }
 
-  async #open(): Promise<ByteConnection> {
+  async #open(dial: UpstreamDial): Promise<ByteConnection> {
     const { gate, journey } = this;
     const { target, caller: { token }, upstream: wanted, protocol, clientProtocol } = this.plan;
-    const { signal, rawHeaders } = journey.context;
-    const { auditId } = journey;
-    const request = { target, upstream: wanted, protocol, auditId, token, rawHeaders };
+    const { auditId, context: { rawHeaders } } = journey;
+    const request = { upstream: wanted, protocol, auditId, token, rawHeaders };
     let upstream: OpenedUpstream;
     try {
-      upstream = await gate.open(request, signal);
+      upstream = await dial.open(request);
     } catch (thrown) {
       // The API server, where it refused, has the session in its own log too.
       const headers = thrown instanceof UpstreamRefusal ? thrown.headers : [];
@@ -117,12 +163,8 @@ export class LiveSession {
       upstreamProtocol: upstream.protocol,
       ...(this.#recording && { recording: this.#recording.path }),
     };
-    try {
-      await recordStrictly(gate, startEvent(journey.facts, auditTarget(target), start));
-    } catch (thrown) {
-      upstream.connection.close();
-      throw thrown;
-    }
+    this.#started = recordStrictly(gate, startEvent(journey.facts, auditTarget(target), start));
+    this.#started.catch(() => {}); // told when the session runs
     const entry = this.#entry = gate.sessions.enter(this.#facts());
     const { schedule, steps } = gate.rechecks ?? {};
     this.#stopRechecks = steps && schedule?.watch({
@@ -150,7 +192,7 @@ export class LiveSession {
   /** Sees the session through, to its last event. Never throws for what happens in the session. */
   async run(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     const { gate, journey, plan } = this;
-    const account = await session().catch((thrown) => {
+    const account = await this.#onceStarted(session).catch((thrown) => {
       this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
       this.#manifest?.end();
       throw thrown;
@@ -178,6 +220,19 @@ export class LiveSession {
     this.#entry?.over({ ...end, message: last.annotations["postern.dev/message"] ?? "" });
     if (recorded !== undefined) await this.#settle(recorded);
     return account;
+  }
+
+  /**
+   * Lets the session begin once its start is durable. The client has its 101 meanwhile, but nothing is read from either side, so no
+   * command begins before: a kubelet waits for streams. Where it cannot be written the session ends as it begins, and says why.
+   */
+  async #onceStarted(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
+    try {
+      await this.#started;
+    } catch (cause) {
+      this.#entry?.stop({ ...AUDIT_LOST, cause });
+    }
+    return await session();
   }
 
   async #settle(result: RecordingResult): Promise<void> {

@@ -1,6 +1,7 @@
 import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "./stream_event.ts";
 
-const AUDIT_LOST: SessionEnd = {
+/** The end of a session whose events cannot be written. */
+export const AUDIT_LOST: SessionEnd = {
   reason: "audit_failure",
   by: "gateway",
   message: "the audit log cannot be written, so the session ends",

@@ -37,6 +37,12 @@ export interface SwitchedUpstream {
   headers: readonly (readonly [name: string, value: string])[];
 }
 
+/** How an upstream is asked to switch protocols. */
+export interface UpgradeOptions extends DialOptions {
+  /** A connection to the endpoint that was made already: closed where the upgrade fails. @default {a new one} */
+  connection?: ByteConnection;
+}
+
 type HeaderLines = readonly (readonly [name: string, value: string])[];
 
 /**
@@ -52,7 +58,7 @@ export async function upgradeUpstream(
   endpoint: KubeletEndpoint,
   target: string,
   protocol: string,
-  options: DialOptions,
+  options: UpgradeOptions,
   headers: HeaderLines = [],
 ): Promise<SwitchedUpstream> {
   const asked: HeaderLines = [
@@ -90,10 +96,10 @@ export async function upgradeToWebSocket(
 async function switchProtocols(
   endpoint: KubeletEndpoint,
   request: Uint8Array,
-  options: DialOptions,
+  options: UpgradeOptions,
   check: (head: ResponseHead) => void,
 ): Promise<SwitchedUpstream> {
-  const connection = await dialKubelet(endpoint, options);
+  const connection = options.connection ?? await dialKubelet(endpoint, options);
   const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
   const abort = () => connection.close();
   stop.addEventListener("abort", abort);

@@ -8,7 +8,7 @@ import {
 import { isNotSpoken, SpokenWires, type Transport, type Wire, wiresOf } from "./apiserver_wires.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import type { DialOptions, KubeletEndpoint } from "./kubelet_dial.ts";
-import { upgradeToWebSocket, upgradeUpstream } from "./kubelet_upgrade.ts";
+import { type UpgradeOptions, upgradeToWebSocket, upgradeUpstream } from "./kubelet_upgrade.ts";
 import { TunnelConnection } from "./tunnel_connection.ts";
 import { WebSocketUpstream } from "./websocket_upstream.ts";
 
@@ -50,7 +50,7 @@ export async function openKubelet(
   endpoint: KubeletEndpoint,
   request: UpstreamRequest,
   protocol: string,
-  options: DialOptions,
+  options: UpgradeOptions,
 ): Promise<OpenedUpstream> {
   const { connection } = await upgradeUpstream(endpoint, kubeletTarget(request), protocol, options);
   return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
