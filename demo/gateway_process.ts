@@ -55,6 +55,10 @@ export class GatewayProcess implements AsyncDisposable {
     }
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Resolves when it has ended, whoever ended it. */
   get ended(): Promise<Deno.CommandStatus> {
     return this.#child.status;
