@@ -144,9 +144,9 @@ async function readYaml(file: string): Promise<unknown> {
     throw new KubeconfigError(`${file}: ${why}`, { cause });
   }
   try {
-    return parse(text, { maxAliasCount: 0 });
+    // The parser quotes the line that it stumbles over, which may be a token's: in its warnings too, which go to stderr.
+    return parse(text, { maxAliasCount: 0, logLevel: "error" });
   } catch {
-    // The parser quotes the line it stumbled over, which may be a token's.
     throw new KubeconfigError(`${file}: is no YAML`);
   }
 }

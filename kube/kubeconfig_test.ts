@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import process from "node:process";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kubeconfig.ts";
 
 const base64 = (text: string) => Buffer.from(text).toString("base64");
@@ -153,3 +154,16 @@ for (const { host, server } of IN_CLUSTER) {
 Deno.test("inClusterConnection says what to do outside of one", () => {
   assert.throws(() => inClusterConnection({ get: () => undefined }), /name a kubeconfig/);
 });
+
+Deno.test("readKubeconfig warns of nothing on stderr, for the YAML parser quotes whole lines, tokens among them", () =>
+  withFile(kubeconfig("{token: !odd s3cret}"), async (file) => {
+    const { emitWarning } = process;
+    const warnings: unknown[] = [];
+    process.emitWarning = (warning: unknown) => void warnings.push(warning);
+    try {
+      await readKubeconfig(file);
+    } finally {
+      process.emitWarning = emitWarning;
+    }
+    assert.deepEqual(warnings, []);
+  }));
