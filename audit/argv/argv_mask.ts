@@ -182,8 +182,9 @@ function characterAt(part: string, at: number): [character: string, length: numb
   const count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
   const bytes = Array.from({ length: count }, (_, nth) => escapedByte(part, at + 3 * nth));
   if (bytes.includes(undefined)) return ["\ufffd", 3];
-  const character = Buffer.from(bytes.map((byte) => byte ?? 0)).toString();
-  return character.includes("\ufffd") ? ["\ufffd", 3] : [character, 3 * count];
+  const encoded = Buffer.from(bytes.map((byte) => byte ?? 0));
+  const character = encoded.toString();
+  return Buffer.from(character).equals(encoded) ? [character, 3 * count] : ["\ufffd", 3];
 }
 
 /** The byte that `%XX` stands for. */
