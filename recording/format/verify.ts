@@ -1,4 +1,4 @@
-import { BLOCK, type Block, BlockReader, firstLink, type Position } from "./block.ts";
+import { BLOCK, type Block, BlockReader, firstLink, MAGIC, type Position } from "./block.ts";
 import { decodeDocument, sealedBytes } from "./document.ts";
 import { RecordingError } from "./recording_error.ts";
 import type { Verifier } from "./signer.ts";
@@ -62,6 +62,10 @@ export class RecordingVerifier {
       }
     } catch (thrown) {
       if (!(thrown instanceof RecordingError)) throw thrown;
+      // The words at a recording's begin are no block. They are right where the reader is past them.
+      if (this.#at.offset === 0 && this.#reader.position.offset > 0) {
+        this.#at = { offset: MAGIC.length, block: 1 };
+      }
       this.#fault = { code: thrown.code, message: thrown.message, at: this.#at };
     }
   }
