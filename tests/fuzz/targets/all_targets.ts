@@ -1,7 +1,12 @@
 import type { Target } from "../target.ts";
+import { ARCHIVE_TARGETS } from "./archives.ts";
+import { COMMAND_TARGETS } from "./commands.ts";
+import { DOCUMENT_TARGETS } from "./documents.ts";
 import { HTTP_TARGETS } from "./http.ts";
 import { PORT_FORWARD_TARGETS } from "./port_forward.ts";
+import { RECORDING_TARGETS } from "./recordings.ts";
 import { REMOTE_COMMAND_TARGETS } from "./remote_command.ts";
+import { REQUEST_TARGETS } from "./requests.ts";
 import { SPDY_TARGETS } from "./spdy.ts";
 import { WEBSOCKET_TARGETS } from "./websocket.ts";
 
@@ -12,4 +17,9 @@ export const TARGETS: readonly Target[] = [
   ...REMOTE_COMMAND_TARGETS,
   ...PORT_FORWARD_TARGETS,
   ...HTTP_TARGETS,
+  ...REQUEST_TARGETS,
+  ...COMMAND_TARGETS,
+  ...RECORDING_TARGETS,
+  ...ARCHIVE_TARGETS,
+  ...DOCUMENT_TARGETS,
 ];
