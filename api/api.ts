@@ -1,4 +1,5 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { safeJsonText } from "../audit/line.ts";
 import { Refusal } from "../kube/status.ts";
 import type { ApiCall, ApiGate } from "./call.ts";
 import { readRecording } from "./recording.ts";
@@ -241,6 +242,12 @@ function buildApi(
   });
   app.notFound(() => {
     throw noSuchPath();
+  });
+  // `kubectl get --raw` prints answers as they come.
+  app.use(async (c, next) => {
+    await next();
+    if (!c.res.headers.get("Content-Type")?.startsWith("application/json")) return;
+    c.res = new Response(safeJsonText(await c.res.text()), c.res);
   });
   app.openapi(
     routes.list,

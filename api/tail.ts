@@ -1,3 +1,4 @@
+import { safeJson } from "../audit/line.ts";
 import { Refusal } from "../kube/status.ts";
 import type { ApiCall, ApiGate, KnownSession, WatchedEvent, Watcher } from "./call.ts";
 import { reach } from "./guard.ts";
@@ -108,7 +109,7 @@ function toText({ id, type, ...data }: WatchedEvent): string {
 
 /** One event. JSON has no line end in it, so nothing of a session's can be taken for a line of the protocol. */
 function message(type: string, data: unknown, id?: string): string {
-  return `event: ${type}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+  return `event: ${type}\n${id === undefined ? "" : `id: ${id}\n`}data: ${safeJson(data)}\n\n`;
 }
 
 /** What a promise resolves with; `undefined` if it takes longer. */

@@ -13,7 +13,11 @@ const SUSPECT = /[\x7f-\uffff]/;
  * `JSON.stringify` already escapes C0 controls and lone surrogates.
  */
 export function safeJson(value: unknown): string {
-  const json = JSON.stringify(value);
+  return safeJsonText(JSON.stringify(value));
+}
+
+/** The same of what is JSON already: such characters stand only within its strings, where an escape means the same. */
+export function safeJsonText(json: string): string {
   return SUSPECT.test(json) ? json.replace(UNSAFE, escapeUnits) : json;
 }
 

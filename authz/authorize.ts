@@ -1,5 +1,6 @@
 import type { V1SubjectAccessReview } from "@kubernetes/client-node";
 import type { KubeClient } from "../kube/client.ts";
+import { quoted } from "../kube/printable.ts";
 import { Refusal } from "../kube/status.ts";
 import { ReviewCache } from "./review_cache.ts";
 import type { User } from "./user.ts";
@@ -82,23 +83,16 @@ export class Authorizer {
 /** The refusal that the API server would have given. @see k8s.io/apiserver .../responsewriters/errors.go */
 export function forbidden(user: User, attributes: ResourceAttributes, reason: string): Refusal {
   const { verb, group, resource, subresource, namespace, name } = attributes;
-  const what = quote(subresource ? `${resource}/${subresource}` : resource);
-  const where = namespace ? `in the namespace ${quote(namespace)}` : "at the cluster scope";
-  const said = `User ${quote(user.username)} cannot ${verb} resource ${what} in API group ${
-    quote(group)
+  const what = quoted(subresource ? `${resource}/${subresource}` : resource);
+  const where = namespace ? `in the namespace ${quoted(namespace)}` : "at the cluster scope";
+  const said = `User ${quoted(user.username)} cannot ${verb} resource ${what} in API group ${
+    quoted(group)
   } ${where}`;
   const kind = group ? `${resource}.${group}` : resource;
-  const subject = name ? `${kind} ${quote(name)}` : kind;
+  const subject = name ? `${kind} ${quoted(name)}` : kind;
   const message = `${subject} is forbidden: ${escapeHtml(said)}${reason ? `: ${reason}` : ""}`;
   const details = { ...(name && { name }), ...(group && { group }), kind: resource };
   return new Refusal("Forbidden", message, { details, rule: "authorization" });
-}
-
-/** Go's `%q`, as far as names need it: what is not printable ASCII becomes an escape. */
-function quote(text: string): string {
-  return JSON.stringify(text).replace(/[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
 }
 
 function escapeHtml(text: string): string {

@@ -4,6 +4,8 @@
  * @see k8s.io/apimachinery pkg/apis/meta/v1/types.go, StatusReason; HTTP codes as pkg/api/errors sets them.
  */
 
+import { printable } from "./printable.ts";
+
 /** HTTP code of each reason that the gateway gives. */
 export const HTTP_CODE = {
   BadRequest: 400,
@@ -74,7 +76,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Any thrown value as a Status. What is no {@linkcode Refusal} says nothing of itself to the client. */
+/** Any thrown value as a Status. What is no {@linkcode Refusal} says nothing of itself to the client; what is, nothing to a terminal. */
 export function toStatus(thrown: unknown): Status {
   const { reason, message, details } = thrown instanceof Refusal
     ? thrown
@@ -84,7 +86,7 @@ export function toStatus(thrown: unknown): Status {
     apiVersion: "v1",
     metadata: {},
     status: "Failure",
-    message,
+    message: printable(message),
     reason,
     ...(details && { details }),
     code: HTTP_CODE[reason],

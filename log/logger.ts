@@ -51,8 +51,10 @@ function text(time: Date, level: Level, message: string, fields: Fields): string
 
 /** A line stays a line and moves no terminal's cursor, whatever a client put into it. */
 function escapeControls(line: string): string {
-  return line.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
-    return `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`;
+  return line.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
+    // A character beyond U+FFFF is two escapes to JSON.
+    const units = character.split("");
+    return units.map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
   });
 }
 

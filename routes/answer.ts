@@ -1,3 +1,5 @@
+import { safeJson } from "../audit/line.ts";
+import { printable } from "../kube/printable.ts";
 import { DialError } from "../session/kubelet_dial.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { Refusal, type Status, toStatus } from "../kube/status.ts";
@@ -25,8 +27,10 @@ export interface Answer {
 export function answerOf(thrown: unknown): Answer {
   if (thrown instanceof NegotiationRefusal) {
     const headers: HeaderLine[] = thrown.isRaw ? [...thrown.headers] : [TEXT, ...thrown.headers];
-    const { status: code, message, isRaw } = thrown;
-    return { code, reason: "BadRequest", message: message.trim(), headers, body: utf8(thrown.body), isRaw };
+    const { status: code, isRaw } = thrown;
+    const message = printable(thrown.message.trim());
+    const body = thrown.body.split("\n").map(printable).join("\n");
+    return { code, reason: "BadRequest", message, headers, body: utf8(body), isRaw };
   }
   if (thrown instanceof UpstreamRefusal) {
     const { status: code, body } = thrown;
@@ -39,7 +43,7 @@ export function answerOf(thrown: unknown): Answer {
     return { code, reason, message, headers: kept, body, isRaw: false, ...(status && { status }) };
   }
   // As the API server says it: a failure without a reason.
-  if (thrown instanceof DialError) return statusAnswer(withoutReason(thrown.message));
+  if (thrown instanceof DialError) return statusAnswer(withoutReason(printable(thrown.message)));
   const status = toStatus(thrown);
   const { rule, headers = {} } = thrown instanceof Refusal ? thrown : {};
   return { ...statusAnswer(status, Object.entries(headers)), ...(rule !== undefined && { rule }) };
@@ -65,7 +69,7 @@ function statusAnswer(status: Status, headers: readonly HeaderLine[] = []): Answ
     reason: status.reason ?? "",
     message: status.message ?? "",
     headers: [JSON_TYPE, ...headers],
-    body: utf8(`${JSON.stringify(status)}\n`),
+    body: utf8(`${safeJson(status)}\n`),
     isRaw: false,
   };
 }

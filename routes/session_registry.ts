@@ -1,3 +1,4 @@
+import { quoted } from "../kube/printable.ts";
 import { Refusal } from "../kube/status.ts";
 import { type SessionEnd, SessionFailure, type StreamEvent, type Tap } from "../session/stream_event.ts";
 import { type FeedEnd, type FeedLimits, SessionFeed, type Shown, type Watcher } from "./session_feed.ts";
@@ -129,7 +130,7 @@ export class LiveEntry implements KnownSession {
   }
 
   end(by: string): Promise<void> {
-    const message = `the session was ended by ${printable(by)}`;
+    const message = `the session was ended by ${quoted(by.slice(0, 256))}`;
     this.stop({ reason: "ended_by_operator", by: "gateway", message });
     return this.#over.promise;
   }
@@ -173,12 +174,4 @@ class EndedEntry implements KnownSession {
   watch(): Watcher {
     throw new Refusal("Gone", `session "${this.facts.auditId}" has ended`);
   }
-}
-
-/** A name as a terminal may show it: no control character, nothing that turns the text around. */
-function printable(name: string): string {
-  return JSON.stringify(name.slice(0, 256)).replace(
-    /[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

@@ -1,3 +1,4 @@
+import { printable } from "../kube/printable.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { spokenDuration } from "./duration.ts";
@@ -106,10 +107,11 @@ export class Lifetime implements Disposable {
 
   end(end: SessionEnd): void {
     if (this.#end !== undefined) return;
-    this.#end = end;
+    // Clients show it as it comes, and it may quote what a peer has sent.
+    this.#end = { ...end, message: printable(end.message) };
     this.client[Symbol.dispose]();
     this.upstream[Symbol.dispose]();
-    this.#ended.resolve(end);
+    this.#ended.resolve(this.#end);
   }
 
   /** Ends the session for what was thrown while reading or writing for `party`. */
