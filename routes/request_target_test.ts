@@ -34,6 +34,7 @@ const REFUSED = [
   { attack: "an asterisk", raw: "*" },
   { attack: "a semicolon in the query", raw: "/api/v1/pods?a=1;b=2" },
   { attack: "a broken escape in the query", raw: "/api/v1/pods?command=%zz" },
+  { attack: "ten thousand parameters and one", raw: `/api/v1/pods?${"&".repeat(10_000)}` },
 ];
 for (const { attack, raw } of REFUSED) {
   Deno.test(`readRequestTarget refuses ${attack}`, () => {
@@ -52,6 +53,11 @@ Deno.test("readRequestTarget keeps the order of parameters, spaces, equal signs 
     ["stdin", ""],
     ["tty", ""],
   ]);
+});
+
+Deno.test("readRequestTarget reads ten thousand parameters: commands are long", () => {
+  const raw = `/exec?${Array.from({ length: 10_000 }, (_, index) => `command=${index}`).join("&")}`;
+  assert.equal(readRequestTarget(raw).query.at(-1)?.[1], "9999");
 });
 
 Deno.test("readRequestTarget throws nothing but Refusal, and what it reads cannot leave its segment", () => {

@@ -27,6 +27,12 @@ const MAX_HEADER_LINES = 256;
 const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /**
+ * Headers that say who asks, and as whom. Who passes a request on drops what its `Connection` names (RFC 9110, 7.6.1):
+ * one that names these would be judged with them, and carried out without.
+ */
+const IDENTITY = /^(authorization$|impersonate-)/i;
+
+/**
  * Judges a request that llhttp could read. That parser refuses what is ambiguous in the framing (both lengths, bare
  * line ends, folded headers); here is refused what is unambiguous but nothing that a client of Kubernetes sends,
  * and what two readers might take differently.
@@ -59,6 +65,9 @@ export function faultOf(request: IncomingMessage, isUpgrade: boolean): RequestFa
   if (hasBody(request)) {
     if (isUpgrade) return bad("a request to upgrade the connection must have no body");
     if (method === "GET" || method === "HEAD") return bad(`a ${method} request must have no body`);
+  }
+  if (lines("connection").some((value) => value.split(",").some((name) => IDENTITY.test(name.trim())))) {
+    return bad("a header that says who asks belongs to the request, not to the connection");
   }
   if (isUpgrade && isOld) return bad("HTTP/1.0 connections cannot be upgraded");
   return undefined;

@@ -124,6 +124,16 @@ const REFUSED = [
     code: 400,
     raw: `POST / HTTP/1.1\r\n${UPGRADE}Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n`,
   },
+  {
+    name: "a Connection that names the credential",
+    code: 400,
+    raw: `GET / HTTP/1.1\r\n${HOST}Connection: close, Authorization\r\n\r\n`,
+  },
+  {
+    name: "a second Connection that names an impersonation",
+    code: 400,
+    raw: `GET / HTTP/1.1\r\n${HOST}Connection: close\r\nconnection:x,IMPERSONATE-Extra-a\r\n\r\n`,
+  },
   { name: "an upgrade of HTTP/1.0", code: 400, raw: `GET / HTTP/1.0\r\n${UPGRADE}\r\n` },
   { name: "an upgrade to an absolute target", code: 400, raw: `GET https://x/ HTTP/1.1\r\n${UPGRADE}\r\n` },
   {

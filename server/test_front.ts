@@ -49,11 +49,7 @@ export class TestFront implements AsyncDisposable {
   }
 
   async connect(): Promise<RawClient> {
-    const { port } = this.server.address;
-    const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [CA.cert] });
-    tuner?.tuneConnection(connection); // as every Go client does
-    await connection.handshake();
-    return new RawClient(connection);
+    return await RawClient.connect(this.server.address.port);
   }
 
   /** Sends these bytes on a connection of their own, and reads until the front closes. */
@@ -74,8 +70,15 @@ export class RawClient implements Disposable {
   readonly connection: Deno.TlsConn;
   #received = "";
 
-  constructor(connection: Deno.TlsConn) {
+  private constructor(connection: Deno.TlsConn) {
     this.connection = connection;
+  }
+
+  static async connect(port: number): Promise<RawClient> {
+    const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [CA.cert] });
+    tuner?.tuneConnection(connection); // as every Go client does
+    await connection.handshake();
+    return new RawClient(connection);
   }
 
   async send(text: string): Promise<void> {
@@ -96,6 +99,16 @@ export class RawClient implements Disposable {
       }
       if (!await this.#readMore()) throw new Error(`closed before ${mark}: ${this.#received}`);
     }
+  }
+
+  /** The next bytes that were not read yet. */
+  async readBytes(count: number): Promise<string> {
+    while (this.#received.length < count) {
+      if (!await this.#readMore()) throw new Error(`closed after ${this.#received.length} of ${count} bytes`);
+    }
+    const text = this.#received.slice(0, count);
+    this.#received = this.#received.slice(count);
+    return text;
   }
 
   /** All that comes until the front closes. */

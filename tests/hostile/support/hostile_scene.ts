@@ -85,10 +85,7 @@ export class HostileScene implements AsyncDisposable {
   }
 
   async connect(): Promise<RawClient> {
-    const { port } = this.gateway;
-    const connection = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [CA.cert] });
-    await connection.handshake();
-    return new RawClient(connection);
+    return await RawClient.connect(this.gateway.port);
   }
 
   /** Sends these bytes on a connection of their own, and reads one answer, or to the end. */
@@ -126,7 +123,9 @@ export class HostileScene implements AsyncDisposable {
 
   /** Resident memory of the gateway now, in bytes. */
   async residentBytes(): Promise<number> {
-    const status = await Deno.readTextFile(`/proc/${this.gateway.pid}/status`);
+    // By another program: a process without FFI may not read there.
+    const cat = new Deno.Command("cat", { args: [`/proc/${this.gateway.pid}/status`] });
+    const status = new TextDecoder().decode((await cat.output()).stdout);
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
   }
 
@@ -146,7 +145,5 @@ export async function readAnswer(client: RawClient): Promise<RawAnswer> {
   const code = Number(head.slice(9, 12));
   if (code === 101 || code === 100) return { code, head, body: "" };
   const length = Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
-  let body = "";
-  while (body.length < length) body += await client.readUntil("\n").catch(() => "\n".repeat(length));
-  return { code, head, body };
+  return { code, head, body: await client.readBytes(length) };
 }
