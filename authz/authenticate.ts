@@ -15,6 +15,9 @@ export interface AuthenticatorOptions {
   cacheEntries: number;
 }
 
+/** Longest user, in characters of JSON; 2,000 groups of 60 characters have their place. */
+const MAX_USER_LENGTH = 131_072;
+
 /** A review's outcome; what is kept of it. */
 interface Reviewed {
   /** `undefined`: the token is nobody's. */
@@ -44,7 +47,7 @@ export class Authenticator {
   /**
    * The user whom `token` belongs to.
    *
-   * @throws {Refusal} Unauthorized; ServiceUnavailable where nobody can say
+   * @throws {Refusal} Unauthorized; ServiceUnavailable where nobody can say; Forbidden where there is too much of them
    */
   async authenticate(token: string, signal?: AbortSignal): Promise<User> {
     const { user } = await this.#cache.get(token, () => this.#review(token), signal);
@@ -77,7 +80,19 @@ function readUser({ status }: V1TokenReview, audiences: readonly string[]): User
   if (audiences.length > 0 && !status?.audiences?.some((audience) => audiences.includes(audience))) {
     return undefined;
   }
-  return { username: user.username, uid: user.uid ?? "", groups: user.groups ?? [], extra: user.extra ?? {} };
+  return bounded({
+    username: user.username,
+    uid: user.uid ?? "",
+    groups: user.groups ?? [],
+    extra: user.extra ?? {},
+  });
+}
+
+/** A user is kept with every session, asked about in every review and written into every event. @throws {Refusal} Forbidden */
+function bounded(user: User): User {
+  if (JSON.stringify(user).length <= MAX_USER_LENGTH) return user;
+  const message = `the user's name, groups and extras come to more than ${MAX_USER_LENGTH} characters`;
+  throw new Refusal("Forbidden", message, { rule: "user-size" });
 }
 
 /** When a JWT says it ends, unverified: only ever used to forget it sooner. */

@@ -77,3 +77,45 @@ Deno.test("no refusal holds the token", async () => {
     assert.ok(!Deno.inspect(thrown, { depth: 10 }).includes("s3cret"));
   }
 });
+
+const GIANTS = [
+  {
+    name: "groups",
+    user: { ...ALICE, groups: Array.from({ length: 5_000 }, (_, at) => `group-${"x".repeat(30)}-${at}`) },
+  },
+  { name: "extras", user: { ...ALICE, extra: { "example.org/claims": ["x".repeat(200_000)] } } },
+  {
+    name: "extras of many keys",
+    user: { ...ALICE, extra: Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [at, []])) },
+  },
+  { name: "a name", user: { ...ALICE, username: "a".repeat(200_000) } },
+];
+for (const { name, user } of GIANTS) {
+  Deno.test(`attack: a user with too much of ${name} is refused before anything is kept of it`, async () => {
+    const { authenticator } = scene({ authenticated: true, user });
+    await assert.rejects(authenticator.authenticate("token"), (thrown) => {
+      assert.ok(thrown instanceof Refusal);
+      assert.deepEqual([thrown.reason, thrown.rule], ["Forbidden", "user-size"]);
+      assert.ok(thrown.message.length < 200);
+      return true;
+    });
+  });
+}
+
+for (
+  const username of [
+    "system:admin",
+    "system:serviceaccount:kube-system:x",
+    "\x1b[2J",
+    "a\nb",
+    "__proto__",
+    "*",
+  ]
+) {
+  Deno.test(`a user is who the API server says, even ${JSON.stringify(username)}: no name means anything here`, async () => {
+    const extra = JSON.parse('{"__proto__": ["a"]}');
+    const { authenticator } = scene({ authenticated: true, user: { ...ALICE, username, extra } });
+    const user = await authenticator.authenticate("token");
+    assert.deepEqual([user.username, Object.keys(user.extra)], [username, ["__proto__"]]);
+  });
+}

@@ -4,7 +4,7 @@ import { createHmac, randomBytes } from "node:crypto";
 export interface ReviewCacheOptions<T> {
   /** How long an answer holds, in milliseconds; 0 or less: it is not kept. */
   ttlMs(answer: T): number;
-  /** Answers kept; the oldest makes room. */
+  /** Answers kept; the one that was not used for longest makes room. */
   maxEntries: number;
   /** The time in milliseconds. @default {performance.now} */
   now?: () => number;
@@ -38,8 +38,11 @@ export class ReviewCache<T> {
     const hash = createHmac("sha256", this.#hashKey).update(key).digest("base64");
     const kept = this.#answers.get(hash);
     if (kept !== undefined) {
-      if (kept.untilMs > this.#now()) return kept.answer;
       this.#answers.delete(hash);
+      if (kept.untilMs > this.#now()) {
+        this.#answers.set(hash, kept);
+        return kept.answer;
+      }
     }
     return await unlessAborted(this.#asking.get(hash) ?? this.#ask(hash, ask), signal);
   }
@@ -58,9 +61,9 @@ export class ReviewCache<T> {
     const ttlMs = this.#options.ttlMs(answer);
     if (ttlMs <= 0) return;
     while (this.#answers.size >= this.#options.maxEntries) {
-      const [oldest] = this.#answers.keys();
-      if (oldest === undefined) return;
-      this.#answers.delete(oldest);
+      const [unused] = this.#answers.keys();
+      if (unused === undefined) return;
+      this.#answers.delete(unused);
     }
     this.#answers.set(hash, { answer, untilMs: this.#now() + ttlMs });
   }

@@ -55,11 +55,30 @@ Deno.test("who gives up does not take the answer from the others", async () => {
   assert.equal(await second, "yes");
 });
 
-Deno.test("the oldest answer makes room: a flood of keys costs bounded memory", async () => {
+Deno.test("the answer unused for longest makes room: a flood of keys costs bounded memory", async () => {
   const { cache, ask, asked } = scene(100, 2);
   for (const key of ["a", "b", "c"]) await cache.get(key, ask);
   await cache.get("c", ask);
   assert.equal(asked(), 3);
   await cache.get("a", ask);
   assert.equal(asked(), 4);
+});
+
+Deno.test("attack: a flood of made-up tokens makes nobody be asked about again who comes all the time", async () => {
+  const { cache, ask, asked } = scene(100, 3);
+  await cache.get("alice", ask);
+  for (let made = 0; made < 20; made++) {
+    await cache.get(`made up ${made}`, ask);
+    assert.equal(await cache.get("alice", ask), "answer 1");
+  }
+  assert.equal(asked(), 21);
+});
+
+Deno.test("an answer that is used all the time holds no longer for that", async () => {
+  const { cache, ask, turn } = scene();
+  for (let ms = 0; ms < 100; ms += 10) {
+    assert.equal(await cache.get("key", ask), "answer 1");
+    turn(10);
+  }
+  assert.equal(await cache.get("key", ask), "answer 2");
 });
