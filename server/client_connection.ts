@@ -1,5 +1,6 @@
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { BulkReader, HEADROOM_BYTES } from "../session/bulk_reader.ts";
+import { WriteQueue } from "../session/write_queue.ts";
 import type { SocketTuner } from "./no_delay.ts";
 
 /**
@@ -15,19 +16,18 @@ export class ClientConnection implements ByteConnection {
   readonly #connection: Deno.TlsConn;
   readonly #tuner: Pick<SocketTuner, "abort"> | undefined;
   readonly #reader: BulkReader;
+  readonly #writes: WriteQueue;
   readonly #closed = Promise.withResolvers<void>();
   #unread: Uint8Array | undefined;
   #headroomBytes = 0;
   #begun: Promise<Uint8Array | null> | undefined;
-  #lastWrite: Promise<void> = Promise.resolve();
-  /** Writes that the kernel has not taken over yet. */
-  #pendingWrites = 0;
   #isClosed = false;
 
   /** @param tuner ends the connection of a client that takes nothing: without it, such a socket stays open */
   constructor(connection: Deno.TlsConn, tuner?: Pick<SocketTuner, "abort">) {
     this.#connection = connection;
     this.#reader = new BulkReader(connection);
+    this.#writes = new WriteQueue(connection);
     this.#tuner = tuner;
     const { hostname, port } = connection.remoteAddr;
     this.remoteAddress = hostname.replace(/^::ffff:(?=\d+\.)/i, "");
@@ -91,23 +91,12 @@ export class ClientConnection implements ByteConnection {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    return this.#send(async () => {
-      let offset = 0;
-      while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
-    });
+    return this.#writes.write(bytes);
   }
 
   /** TLS and TCP both say the end. */
   endWrites(): Promise<void> {
-    return this.#send(() => this.#connection.closeWrite());
-  }
-
-  /** One after the other, in the order of the calls. */
-  #send(act: () => Promise<void>): Promise<void> {
-    this.#pendingWrites++;
-    const sent = this.#lastWrite.then(act).finally(() => this.#pendingWrites--);
-    this.#lastWrite = sent.catch(() => {});
-    return sent;
+    return this.#writes.run(() => this.#connection.closeWrite());
   }
 
   /**
@@ -137,7 +126,7 @@ export class ClientConnection implements ByteConnection {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#pendingWrites > 0) this.#tuner?.abort([this.#connection]);
+    if (this.#writes.pending > 0) this.#tuner?.abort([this.#connection]);
     try {
       this.#connection.close();
     } catch {

@@ -51,8 +51,10 @@ export class BulkReader {
   async read(): Promise<Uint8Array | null> {
     const first = this.#begun ?? this.#begin(HEADROOM_BYTES);
     this.#begun = undefined;
-    const cameSoon = await first.isSoon();
-    const count = await first.bytes();
+    for (let turn = 0; turn < SOON && !first.isSettled; turn++) await undefined;
+    const cameSoon = first.isSettled;
+    if (!cameSoon) await first.settled;
+    const count = first.result();
     if (count === null) {
       this.#giveBack();
       return null;
@@ -64,11 +66,12 @@ export class BulkReader {
     const buffer = this.#bulk;
     while (end < buffer.length) {
       const next = this.#begin(end);
-      if (!await next.isSoon() || !next.hasBytes) {
+      for (let turn = 0; turn < SOON && !next.isSettled; turn++) await undefined;
+      if (next.count === null) {
         this.#begun = next;
         break;
       }
-      end += (await next.bytes())!;
+      end += next.count;
     }
     return buffer.subarray(HEADROOM_BYTES, end);
   }
@@ -98,36 +101,28 @@ class BegunRead {
   readonly buffer: Uint8Array;
   /** Where in the buffer its bytes go. */
   readonly at: number;
-  readonly #settled: Promise<void>;
-  #isSettled = false;
-  #count: number | null = null;
+  readonly settled: Promise<void>;
+  isSettled = false;
+  /** Bytes that came; `null` before, at the end, and where none came. */
+  count: number | null = null;
   #lost: { cause: unknown } | undefined;
 
   constructor(source: ByteSource, buffer: Uint8Array, at: number) {
     this.buffer = buffer;
     this.at = at;
-    this.#settled = source.read(buffer.subarray(at)).then((count) => {
-      this.#count = count;
-      this.#isSettled = true;
+    this.settled = source.read(buffer.subarray(at)).then((count) => {
+      this.count = count;
+      this.isSettled = true;
     }, (cause) => {
       this.#lost = { cause };
-      this.#isSettled = true;
+      this.isSettled = true;
     });
   }
 
-  get hasBytes(): boolean {
-    return this.#count !== null;
-  }
-
-  async isSoon(): Promise<boolean> {
-    for (let turn = 0; turn < SOON && !this.#isSettled; turn++) await undefined;
-    return this.#isSettled;
-  }
-
-  async bytes(): Promise<number | null> {
-    if (!this.#isSettled) await this.#settled;
+  /** Bytes that came, once it is settled; `null` at the end. @throws what the source threw */
+  result(): number | null {
     if (this.#lost !== undefined) throw this.#lost.cause;
-    return this.#count;
+    return this.count;
   }
 }
 

@@ -76,9 +76,12 @@ export class FrameSender {
     if (views.length === 0) return this.#written;
     const bytes = views.reduce((sum, view) => sum + view.length, 0);
     this.#waitingBytes += bytes;
-    const written = Promise.all(views.map((view) => this.#connection.write(view)));
+    const written = views.length === 1
+      ? this.#connection.write(views[0]!)
+      : Promise.all(views.map((view) => this.#connection.write(view)));
     this.#written = written;
-    written.finally(() => this.#waitingBytes -= bytes).catch(() => {});
+    const taken = () => void (this.#waitingBytes -= bytes);
+    written.then(taken, taken);
     return written;
   }
 
@@ -87,6 +90,7 @@ export class FrameSender {
    * that reads nothing for a while must be heard all the same.
    */
   async flushAnswers(): Promise<void> {
+    if (this.#outbox.isEmpty && this.#waitingBytes <= MAX_WAITING_BYTES) return;
     const written = this.flush();
     if (this.#waitingBytes > MAX_WAITING_BYTES) await written;
     else written.catch(() => {}); // whoever reads from the connection notices that it is lost

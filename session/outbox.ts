@@ -9,6 +9,10 @@ export class Outbox {
   #views: Uint8Array[] = [];
   #bytes = 0;
 
+  get isEmpty(): boolean {
+    return this.#views.length === 0;
+  }
+
   add(view: Uint8Array): void {
     if (view.length === 0) return;
     this.#bytes += view.length;

@@ -1,17 +1,19 @@
 import { BulkReader, HEADROOM_BYTES } from "./bulk_reader.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { WriteQueue } from "./write_queue.ts";
 
 /** A {@linkcode ByteConnection} over a connection of the platform. */
 export class StreamConnection implements ByteConnection {
   readonly headroomBytes = HEADROOM_BYTES;
   readonly #connection: Deno.Conn;
   readonly #reader: BulkReader;
-  #lastWrite: Promise<void> = Promise.resolve();
+  readonly #writes: WriteQueue;
   #isClosed = false;
 
   constructor(connection: Deno.Conn) {
     this.#connection = connection;
     this.#reader = new BulkReader(connection);
+    this.#writes = new WriteQueue(connection);
   }
 
   read(): Promise<Uint8Array | null> {
@@ -19,14 +21,7 @@ export class StreamConnection implements ByteConnection {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    const written = this.#lastWrite.then(() => this.#writeAll(bytes));
-    this.#lastWrite = written.catch(() => {});
-    return written;
-  }
-
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    let offset = 0;
-    while (offset < bytes.length) offset += await this.#connection.write(bytes.subarray(offset));
+    return this.#writes.write(bytes);
   }
 
   close(): void {
