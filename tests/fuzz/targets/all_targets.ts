@@ -7,6 +7,7 @@ import { PORT_FORWARD_TARGETS } from "./port_forward.ts";
 import { RECORDING_TARGETS } from "./recordings.ts";
 import { REMOTE_COMMAND_TARGETS } from "./remote_command.ts";
 import { REQUEST_TARGETS } from "./requests.ts";
+import { SESSION_TARGETS } from "./sessions.ts";
 import { SPDY_TARGETS } from "./spdy.ts";
 import { WEBSOCKET_TARGETS } from "./websocket.ts";
 
@@ -22,4 +23,5 @@ export const TARGETS: readonly Target[] = [
   ...RECORDING_TARGETS,
   ...ARCHIVE_TARGETS,
   ...DOCUMENT_TARGETS,
+  ...SESSION_TARGETS,
 ];

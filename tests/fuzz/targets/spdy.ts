@@ -113,6 +113,11 @@ function frameBy(random: Random, encoder: FrameEncoder): Uint8Array {
   return frame instanceof Uint8Array ? frame : encoder.encode(frame);
 }
 
+/** Some frames of any kind. */
+export function spdyFrames(random: Random, encoder: FrameEncoder): Uint8Array {
+  return concat(...Array.from({ length: 1 + random.below(6) }, () => frameBy(random, encoder)));
+}
+
 /** A SYN_STREAM whose block another peer deflates in its own way. */
 function synStreamOf(block: Uint8Array): Uint8Array {
   const length = 10 + block.length;
@@ -155,10 +160,7 @@ export const SPDY_TARGETS: readonly Target[] = [
       Uint8Array.fromHex("000000ffff"),
     ],
     maxBytes: 32 * 1024,
-    generate(random) {
-      const encoder = new FrameEncoder();
-      return concat(...Array.from({ length: 1 + random.below(6) }, () => frameBy(random, encoder)));
-    },
+    generate: (random) => spdyFrames(random, new FrameEncoder()),
     check(input) {
       const whole = read([input.slice()]);
       for (const chunks of cuts(input)) {
