@@ -3,7 +3,12 @@
  * One for each event.
  */
 export class Bounds {
-  readonly #cut = new Set<string>();
+  readonly #cut: Set<string>;
+
+  /** @param cut what was cut of the event before */
+  constructor(cut: readonly string[] = []) {
+    this.#cut = new Set(cut);
+  }
 
   /** Names of what was cut, in the order of cutting. */
   get cut(): readonly string[] {

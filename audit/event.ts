@@ -536,42 +536,84 @@ interface Shape {
 }
 
 function event(facts: Facts, target: AuditTarget | undefined, at: Date, shape: Shape): AuditEvent {
-  const bounds = new Bounds();
-  const user = userOf(facts.user ?? {}, "user", bounds);
-  const impersonatedUser = facts.impersonatedUser &&
-    userOf(facts.impersonatedUser, "impersonatedUser", bounds);
-  const objectRef = facts.objectRef && objectReference(facts.objectRef, target, bounds);
-  const userAgent = facts.userAgent && bounds.text("userAgent", facts.userAgent, MAX.userAgentBytes);
+  const { request, annotations: shared, cut } = sharedOf(facts, target);
+  const { auditID, requestURI, verb, user, impersonatedUser, sourceIPs, userAgent, objectRef } = request;
+  const bounds = new Bounds(cut);
   const responseStatus = shape.status?.(bounds);
-  const annotations = defined({
+  const annotations = {
     "postern.dev/event": shape.type,
-    ...requestAnnotations(facts, bounds),
-    ...(target && targetAnnotations(target, bounds)),
-    ...shape.annotations(bounds),
-  });
-  // Cut first: what nobody will read is not worth looking for secrets.
-  const uri = bounds.text("requestURI", facts.requestUri, MAX.uriBytes);
-  const requestURI = maskOf(facts).uri(maskUri(uri));
-  const sourceIPs = bounds.list("sourceIPs", facts.sourceIps, MAX.sourceIps * 64, MAX.sourceIps);
-  if (bounds.cut.length > 0) annotations["postern.dev/truncated"] = safeJson(bounds.cut);
+    ...shared,
+    ...defined(shape.annotations(bounds)),
+    ...(bounds.cut.length > 0 && { "postern.dev/truncated": safeJson(bounds.cut) }),
+  };
   return {
     kind: "Event",
     apiVersion: "audit.k8s.io/v1",
     level: "Metadata",
-    auditID: facts.auditId,
+    auditID,
     stage: shape.stage,
     requestURI,
-    verb: facts.verb,
+    verb,
     user,
     ...(impersonatedUser && { impersonatedUser }),
     sourceIPs,
     ...(userAgent && { userAgent }),
     ...(objectRef && { objectRef }),
     ...(responseStatus && { responseStatus }),
-    requestReceivedTimestamp: timestamp(facts.receivedAt),
+    requestReceivedTimestamp: request.requestReceivedTimestamp,
     stageTimestamp: timestamp(at),
     annotations,
   };
+}
+
+/** What all events of a request say that know the same of it. */
+interface Shared {
+  request: Omit<
+    AuditEvent,
+    "kind" | "apiVersion" | "level" | "stage" | "responseStatus" | "stageTimestamp" | "annotations"
+  >;
+  annotations: Record<string, string>;
+  cut: readonly string[];
+}
+
+/**
+ * By what is known of the request, and of its target: a session has six events and more, and masking a URI is most of the work of
+ * each.
+ */
+const SHARED = new WeakMap<Facts, { target: string; shared: Shared }>();
+
+function sharedOf(facts: Facts, target: AuditTarget | undefined): Shared {
+  const key = JSON.stringify(target ?? null);
+  const known = SHARED.get(facts);
+  if (known?.target === key) return known.shared;
+  const shared = share(facts, target);
+  SHARED.set(facts, { target: key, shared });
+  return shared;
+}
+
+function share(facts: Facts, target: AuditTarget | undefined): Shared {
+  const bounds = new Bounds();
+  const user = userOf(facts.user ?? {}, "user", bounds);
+  const impersonatedUser = facts.impersonatedUser &&
+    userOf(facts.impersonatedUser, "impersonatedUser", bounds);
+  const objectRef = facts.objectRef && objectReference(facts.objectRef, target, bounds);
+  const userAgent = facts.userAgent && bounds.text("userAgent", facts.userAgent, MAX.userAgentBytes);
+  const annotations = defined({
+    ...requestAnnotations(facts, bounds),
+    ...(target && targetAnnotations(target, bounds)),
+  });
+  // Cut first: what nobody will read is not worth looking for secrets.
+  const uri = bounds.text("requestURI", facts.requestUri, MAX.uriBytes);
+  const requestURI = maskOf(facts).uri(maskUri(uri));
+  const sourceIPs = bounds.list("sourceIPs", facts.sourceIps, MAX.sourceIps * 64, MAX.sourceIps);
+  const request = {
+    ...{ auditID: facts.auditId, requestURI, verb: facts.verb, user, sourceIPs },
+    ...(impersonatedUser && { impersonatedUser }),
+    ...(userAgent && { userAgent }),
+    ...(objectRef && { objectRef }),
+    requestReceivedTimestamp: timestamp(facts.receivedAt),
+  };
+  return { request, annotations, cut: bounds.cut };
 }
 
 function maskOf({ commandMask = OWN_MASK }: Facts): CommandMask {
