@@ -138,11 +138,11 @@ function stepsOf(
   };
 }
 
-/** Asks about live sessions, out of memories of its own: those of the other steps may be older than half a period. */
+/** Asks about live sessions, out of memories of its own: those of the other steps may be older than a quarter of a period. */
 function openRechecks({ configuration, client, journal, log }: Parts): Gate["rechecks"] {
   const { authentication, kubernetes, sessions } = configuration;
   const { recheckSeconds, recheckGraceSeconds, maxSessions } = sessions;
-  const memory = { cacheTtlSeconds: recheckSeconds / 2, cacheEntries: Math.max(4096, maxSessions * 2) };
+  const memory = { cacheTtlSeconds: recheckSeconds / 4, cacheEntries: Math.max(4096, maxSessions * 2) };
   const { audiences } = authentication;
   const reviews = { ...memory, audiences, negativeCacheTtlSeconds: memory.cacheTtlSeconds };
   const graceMs = recheckGraceSeconds * 1000;

@@ -39,10 +39,10 @@ const RETRY = { firstMs: 1_000, mostMs: 30_000 };
 /**
  * Asks about every live session again and again, and ends those that may be no more.
  *
- * Every session has its own moments, drawn at random between a quarter and a half of the period, so that sessions that were opened
- * together, or all retried when the API server came back, are not asked about together for long. Who asks for them may answer
- * out of a memory of half a period: so the same question is asked twice a period at most, however many sessions it is about, and no
- * session outlives its permission by more than one.
+ * Every session has its own moments, drawn at random between a half and three quarters of the period, so that sessions that were
+ * opened together, or all retried when the API server came back, are not asked about together for long. Who asks for them may answer
+ * out of a memory of a quarter of a period: so the same question is asked four times a period at most, however many sessions it
+ * is about, and no session outlives its permission by more than one.
  *
  * That nobody can tell is no answer. A session goes on then, for as long as `graceMs`, and is asked about more often. An API
  * server that restarts must not end every session; one that is kept away must not keep them alive either.
@@ -118,7 +118,7 @@ class Recheck {
   }
 
   #pauseMs(): number {
-    return this.#options.periodMs * (1 + this.#options.random()) / 4;
+    return this.#options.periodMs * (2 + this.#options.random()) / 4;
   }
 
   #after(ms: number): ReturnType<typeof setTimeout> {

@@ -51,8 +51,8 @@ export const sessions = section({
     to: 3600,
     fallback: 60,
     description:
-      "How long a session may outlive what it was allowed by. Each question is asked twice in this time at most, " +
-      "however many sessions it is about.",
+      "How long a session may outlive what it was allowed by. Within it, the API server is asked about a session " +
+      "once or twice, and four times at most what is the same question about many.",
   }),
   recheckGraceSeconds: wholeNumber({
     from: 0,
