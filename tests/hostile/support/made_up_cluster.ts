@@ -1,5 +1,6 @@
 import type { Handler, RequestContext } from "../../../routes/handler.ts";
 import { TestFront } from "../../../server/test_front.ts";
+import type { ByteConnection } from "../../../session/byte_connection.ts";
 
 /** What a SubjectAccessReview asked about. */
 export interface AskedAccess {
@@ -29,6 +30,8 @@ export class MadeUpCluster implements AsyncDisposable {
   readonly passedOn: string[] = [];
   /** Targets of sessions that the kubelet was asked for. */
   readonly sessions: string[] = [];
+  /** What the kubelet does with a session that it was asked for. Whoever opened it ends it. */
+  kubelet: (client: ByteConnection, rawTarget: string) => Promise<void> = listen;
   #front!: TestFront;
 
   static async start(): Promise<MadeUpCluster> {
@@ -91,14 +94,16 @@ export class MadeUpCluster implements AsyncDisposable {
       "X-Stream-Protocol-Version",
       protocol,
     ]] as const;
-    return Promise.resolve(upgrade!.accept(headers, async (client) => {
-      while (await client.read().catch(() => null) !== null) { /* whoever opened it ends it */ }
-    }));
+    return Promise.resolve(upgrade!.accept(headers, (client) => this.kubelet(client, rawTarget)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#front[Symbol.asyncDispose]();
   }
+}
+
+async function listen(client: ByteConnection): Promise<void> {
+  while (await client.read().catch(() => null) !== null) { /* says nothing */ }
 }
 
 function podOf(namespace: string, name: string) {
