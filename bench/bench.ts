@@ -8,6 +8,7 @@
  *     --quick        one run of less work: whether it works, and no figures to believe
  *     --runs N       how often each figure is taken, at least 5 for a report (5)
  *     --megabytes N  MiB in each transfer (512)
+ *     --sessions N   how many sessions are idle, or stalled (10000, 1000)
  *     --check        end with 1 where a target is missed
  *     --gateway FILE the gateway's program (main.ts)
  *     --profile DIR  write CPU profiles of the gateways there
@@ -100,6 +101,7 @@ async function main(): Promise<number> {
       quick: { type: "boolean", default: false },
       runs: { type: "string" },
       megabytes: { type: "string" },
+      sessions: { type: "string" },
       check: { type: "boolean", default: false },
       gateway: { type: "string", default: fileURLToPath(new URL("../main.ts", import.meta.url)) },
       profile: { type: "string" },
@@ -115,6 +117,8 @@ async function main(): Promise<number> {
     ...usual,
     runs: positive(values.runs) ?? usual.runs,
     mebibytes: positive(values.megabytes) ?? usual.mebibytes,
+    idleSessions: positive(values.sessions) ?? usual.idleSessions,
+    stalledSessions: positive(values.sessions) ?? usual.stalledSessions,
   };
 
   const machine = describeMachine(await readRevision(new URL(".", import.meta.url)));
@@ -136,7 +140,9 @@ async function main(): Promise<number> {
     }
   }
   say(Deno.stdout, `\n${asText(rows, series)}`);
-  if (only === undefined && routes === undefined && !values.quick) {
+  const isWhole = only === undefined && routes === undefined && values.sessions === undefined &&
+    !values.quick;
+  if (isWhole) {
     const report = asMarkdown(rows, series, machine, REMARKS);
     await Deno.writeTextFile(new URL("results.md", import.meta.url), report);
   }

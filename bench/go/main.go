@@ -12,11 +12,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"sort"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 )
 
@@ -56,8 +56,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: peers upstream|stdout|stdin|echo|open|hold|stall|forward|pods [flags]")
 		os.Exit(2)
 	}
-	klog.LogToStderr(false) // who leaves half-way is no news here
-	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard()) // who leaves half-way is no news here
 	if err := verbs[os.Args[1]](parse(os.Args[2:])); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
