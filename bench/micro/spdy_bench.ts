@@ -1,4 +1,4 @@
-/** `deno bench bench/micro`: what a frame and a header block cost by themselves. */
+/** `deno task bench:micro`: what a frame and a header block cost by themselves. */
 
 import { dataFrame, FrameDecoder, FrameEncoder, GOAWAY_STATUS, synStream } from "../../protocol/spdy/mod.ts";
 

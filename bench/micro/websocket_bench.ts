@@ -1,4 +1,4 @@
-/** `deno bench bench/micro`: what translating a session costs by itself, without sockets. */
+/** `deno task bench:micro`: what translating a session costs by itself, without sockets. */
 
 import {
   CHANNEL,
