@@ -80,7 +80,10 @@ export class FrameSender {
       ? this.#connection.write(views[0]!)
       : Promise.all(views.map((view) => this.#connection.write(view)));
     this.#written = written;
-    const taken = () => void (this.#waitingBytes -= bytes);
+    const taken = () => {
+      this.#waitingBytes -= bytes;
+      this.#outbox.release(views);
+    };
     written.then(taken, taken);
     return written;
   }

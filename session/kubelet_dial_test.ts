@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { issue, makeCa } from "../tests/support/certificates.ts";
 import { addressFilter } from "../kube/node_address.ts";
 import { Refusal } from "../kube/status.ts";
@@ -41,15 +42,15 @@ for (const { name, change } of DIALLED) {
     await withEcho(async (endpoint) => {
       const connection = await dialKubelet({ ...endpoint, ...change }, OPTIONS);
       const sent = new Uint8Array(300_000).map((_, index) => index);
-      const got: number[] = [];
+      let got = Buffer.alloc(0);
       const reading = (async () => {
         while (got.length < sent.length) {
-          got.push(...await connection.read() ?? assert.fail("it ended early"));
+          got = Buffer.concat([got, await connection.read() ?? assert.fail("it ended early")]);
         }
       })();
       await connection.write(sent);
       await reading;
-      assert.deepEqual(Uint8Array.from(got), sent);
+      assert.deepEqual(new Uint8Array(got), sent);
       connection.close();
     });
   });

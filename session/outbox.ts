@@ -1,3 +1,5 @@
+import { borrowBuffer, BULK_BYTES, returnBuffer } from "./bulk_buffers.ts";
+
 /** Views up to this size, in bytes, are worth copying together: one write costs more than the copy. */
 const COPY_BELOW_BYTES = 256 * 1024;
 
@@ -8,6 +10,8 @@ const COPY_BELOW_BYTES = 256 * 1024;
 export class Outbox {
   #views: Uint8Array[] = [];
   #bytes = 0;
+  /** Lent to who took last, until it is written. */
+  #borrowed: Uint8Array<ArrayBuffer> | undefined;
 
   get isEmpty(): boolean {
     return this.#views.length === 0;
@@ -30,19 +34,34 @@ export class Outbox {
     }
   }
 
-  /** Takes out what was gathered, as views to be written in this order. */
+  /** Takes out what was gathered, as views to be written in this order, and then to be given to {@linkcode release}. */
   take(): Uint8Array[] {
     const views = this.#views;
     const bytes = this.#bytes;
     this.#views = [];
     this.#bytes = 0;
     if (views.length < 2 || bytes > COPY_BELOW_BYTES) return views;
-    const together = new Uint8Array(bytes);
+    const together = this.#room(bytes);
     let offset = 0;
     for (const view of views) {
       together.set(view, offset);
       offset += view.length;
     }
     return [together];
+  }
+
+  /** Says that what was taken is written. Who never says it costs a buffer, and no more. */
+  release([together]: readonly Uint8Array[]): void {
+    const borrowed = this.#borrowed;
+    if (borrowed === undefined || together?.buffer !== borrowed.buffer) return;
+    this.#borrowed = undefined;
+    returnBuffer(borrowed);
+  }
+
+  #room(bytes: number): Uint8Array {
+    const isBulk = bytes > BULK_BYTES / 4 && bytes <= BULK_BYTES;
+    if (!isBulk || this.#borrowed !== undefined) return new Uint8Array(bytes);
+    this.#borrowed = borrowBuffer();
+    return this.#borrowed.subarray(0, bytes);
   }
 }

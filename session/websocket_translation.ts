@@ -4,7 +4,7 @@ import {
   type ChannelProtocol,
   ChannelReader,
   encodeChannel,
-  encodeChannelPieces,
+  encodeChannelViews,
   encodeGreeting,
   expectedStreams,
   type RequestedStreams,
@@ -14,6 +14,7 @@ import {
   type StreamProtocol,
 } from "../protocol/remote_command/mod.ts";
 import {
+  type DataFrame,
   dataFrame,
   dataHeader,
   type Frame as SpdyFrame,
@@ -21,6 +22,7 @@ import {
   FrameEncoder as SpdyEncoder,
   GOAWAY_STATUS,
   RST_STATUS,
+  type RstStreamFrame,
   synStream,
 } from "../protocol/spdy/mod.ts";
 import {
@@ -106,6 +108,9 @@ class Translation implements Disposable {
   readonly #streams = new Map<number, TranslatedStream>();
   readonly #idOf = new Map<StreamName, number>();
   readonly #accepted = Promise.withResolvers<void>();
+  /** What the client's chunk that is being read says to the upstream. */
+  readonly #upstreamOut = new Outbox();
+  #areAccepted = false;
   #clientSaidGoodbye = false;
   #closeCode: number = CLOSE_CODE.NORMAL;
 
@@ -175,9 +180,13 @@ class Translation implements Disposable {
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
         this.#lifetime.client.heard();
-        for (const event of this.#fromClient.push(chunk)) {
-          const done = this.#clientEvent(event);
-          if (done) await done;
+        try {
+          for (const event of this.#fromClient.push(chunk)) {
+            const done = this.#clientEvent(event);
+            if (done) await done;
+          }
+        } finally {
+          await this.#writeUpstream(); // what came before a fault, too
         }
         if (this.#clientSaidGoodbye) break;
       }
@@ -222,33 +231,37 @@ class Translation implements Disposable {
   }
 
   /** Waits for the kubelet to have accepted the streams: what is sent earlier may be lost, and no tap knows them yet. */
-  async #channelEvent(event: ChannelEvent): Promise<void> {
+  #channelEvent(event: ChannelEvent): void | Promise<void> {
+    return this.#areAccepted ? this.#pass(event) : this.#passLater(event);
+  }
+
+  async #passLater(event: ChannelEvent): Promise<void> {
     this.#lifetime.client.isBlocked = true;
     await this.#accepted.promise;
     this.#lifetime.client.isBlocked = false;
+    await this.#pass(event);
+  }
+
+  #pass(event: ChannelEvent): void | Promise<void> {
     if (this.#lifetime.isOver) return;
     switch (event.type) {
       case "stdin": {
         const id = this.#idOf.get("stdin")!;
         if (this.#streams.get(id)!.hasEnded) return; // the command closed its stdin
-        await this.#tap.push({
-          type: "data",
-          id,
-          stream: "stdin",
-          direction: "in",
-          bytes: event.bytes,
-        });
-        const out = new Outbox();
-        out.add(dataHeader(id, event.bytes.length));
-        out.add(event.bytes);
-        return await this.#writeUpstream(out);
+        const { bytes } = event;
+        const told = this.#tap.push({ type: "data", id, stream: "stdin", direction: "in", bytes });
+        const pass = () => {
+          this.#upstreamOut.add(dataHeader(id, bytes.length));
+          this.#upstreamOut.add(bytes);
+        };
+        return told ? told.then(pass) : pass();
       }
       case "resize":
-        return await this.#resize(event.bytes);
+        return this.#resize(event.bytes);
       case "stdin_closed":
-        return await this.#halfClose("stdin");
+        return this.#halfClose("stdin");
       case "resize_closed":
-        return await this.#halfClose("resize");
+        return this.#halfClose("resize");
       case "ignored":
         return;
       default:
@@ -259,45 +272,48 @@ class Translation implements Disposable {
   async #resize(bytes: Uint8Array): Promise<void> {
     const id = this.#idOf.get("resize")!;
     await this.#tap.push({ type: "data", id, stream: "resize", direction: "in", bytes });
-    const out = new Outbox();
     for (const { columns, rows } of this.#sizes.push(bytes)) {
-      out.add(dataFrame(id, new TextEncoder().encode(`{"Width":${columns},"Height":${rows}}\n`)));
+      const size = new TextEncoder().encode(`{"Width":${columns},"Height":${rows}}\n`);
+      this.#upstreamOut.add(dataFrame(id, size));
     }
-    await this.#writeUpstream(out);
   }
 
   async #halfClose(stream: "stdin" | "resize"): Promise<void> {
     const id = this.#idOf.get(stream)!;
     await this.#tap.push({ type: "half_closed", id, stream, direction: "in" });
-    const out = new Outbox();
-    out.add(dataHeader(id, 0, true));
-    await this.#writeUpstream(out);
+    this.#upstreamOut.add(dataHeader(id, 0, true));
   }
 
-  async #writeUpstream(out: Outbox): Promise<void> {
+  /** Writes what a chunk of the client gave rise to. */
+  async #writeUpstream(): Promise<void> {
+    const views = this.#upstreamOut.take();
     this.#lifetime.client.isBlocked = true;
-    for (const bytes of out.take()) await this.#upstream.write(bytes);
+    for (const bytes of views) await this.#upstream.write(bytes);
     this.#lifetime.client.isBlocked = false;
+    this.#upstreamOut.release(views);
   }
 
   async #pumpUpstream(): Promise<void> {
     try {
       await this.#client.write(encodeGreeting(this.#options.protocol, this.#options.requested));
       await this.#openStreams();
+      const toClient = new Outbox();
       for (;;) {
         const chunk = await this.#upstream.read();
         if (chunk === null) break;
         if (this.#lifetime.isOver) continue;
         this.#lifetime.upstream.heard();
-        const toClient = new Outbox();
         let isLast = false;
         for (const frame of this.#fromUpstream.push(chunk)) {
-          isLast = await this.#upstreamFrame(frame, toClient);
+          const done = this.#upstreamFrame(frame, toClient);
+          isLast = typeof done === "boolean" ? done : await done;
           if (isLast) break;
         }
+        const views = toClient.take();
         this.#lifetime.upstream.isBlocked = true;
-        for (const bytes of toClient.take()) await this.#client.write(bytes);
+        for (const bytes of views) await this.#client.write(bytes);
         this.#lifetime.upstream.isBlocked = false;
+        toClient.release(views);
         if (isLast) break;
       }
       this.#lifetime.end(this.#status.hasEnded ? COMMAND_ENDED : UPSTREAM_CLOSED);
@@ -316,7 +332,7 @@ class Translation implements Disposable {
   }
 
   /** Returns true at the frame after which nothing comes that the client should see. */
-  async #upstreamFrame(frame: SpdyFrame, toClient: Outbox): Promise<boolean> {
+  #upstreamFrame(frame: SpdyFrame, toClient: Outbox): boolean | Promise<boolean> {
     switch (frame.type) {
       case "syn_reply":
         this.#lifetime.touch();
@@ -324,29 +340,14 @@ class Translation implements Disposable {
         return false;
       case "data":
         this.#lifetime.touch();
-        return await this.#upstreamData(frame.id, frame.bytes, frame.fin, toClient);
-      case "rst_stream": {
-        const stream = this.#streams.get(frame.id);
-        if (stream === undefined) return false;
-        if (!stream.isAccepted) throw streamRefused(stream.name);
-        const { id, name } = stream;
-        await this.#tap.push({
-          type: "reset",
-          id,
-          stream: name,
-          direction: "out",
-          status: frame.status,
-        });
-        return this.#endStream(stream);
-      }
+        return this.#upstreamData(frame, toClient);
+      case "rst_stream":
+        return this.#upstreamReset(frame);
       case "ping":
         if (this.#upstreamPings.received(frame)) this.#lifetime.upstream.answered();
         return false;
       case "syn_stream":
-        await this.#upstream.write(
-          this.#toUpstream.encode({ type: "rst_stream", id: frame.id, status: RST_STATUS.REFUSED_STREAM }),
-        );
-        return false;
+        return this.#refuseStream(frame.id);
       case "goaway":
         return true;
       case "headers":
@@ -359,32 +360,54 @@ class Translation implements Disposable {
     }
   }
 
+  async #upstreamReset({ id, status }: RstStreamFrame): Promise<boolean> {
+    const stream = this.#streams.get(id);
+    if (stream === undefined) return false;
+    if (!stream.isAccepted) throw streamRefused(stream.name);
+    await this.#tap.push({ type: "reset", id, stream: stream.name, direction: "out", status });
+    return this.#endStream(stream);
+  }
+
+  async #refuseStream(id: number): Promise<boolean> {
+    await this.#upstream.write(
+      this.#toUpstream.encode({ type: "rst_stream", id, status: RST_STATUS.REFUSED_STREAM }),
+    );
+    return false;
+  }
+
   #accept(id: number): void {
     const stream = this.#streams.get(id);
     if (stream !== undefined) stream.isAccepted = true;
     if (![...this.#streams.values()].every(({ isAccepted }) => isAccepted)) return;
     this.#lifetime.setUp();
+    this.#areAccepted = true;
     this.#accepted.resolve();
   }
 
-  async #upstreamData(id: number, bytes: Uint8Array, fin: boolean, toClient: Outbox): Promise<boolean> {
+  #upstreamData({ id, bytes, fin }: DataFrame, toClient: Outbox): boolean | Promise<boolean> {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.hasEnded) return false;
-    const { name } = stream;
-    if (bytes.length > 0) {
-      const told = this.#tap.push({ type: "data", id, stream: name, direction: "out", bytes });
-      if (told) await told;
-      if (name === "error") this.#status.push(bytes);
-      const channel = name === "stdout" ? CHANNEL.STDOUT : name === "stderr" ? CHANNEL.STDERR : undefined;
-      if (channel !== undefined) {
-        for (const message of encodeChannelPieces(this.#options.protocol, channel, bytes)) {
-          toClient.add(message);
-        }
-      }
-    }
-    if (!fin) return false;
+    const told = bytes.length > 0
+      ? this.#tap.push({ type: "data", id, stream: stream.name, direction: "out", bytes })
+      : undefined;
+    const pass = () => {
+      this.#toClient(stream.name, bytes, toClient);
+      return fin ? this.#upstreamFin(stream) : false;
+    };
+    return told ? told.then(pass) : pass();
+  }
+
+  async #upstreamFin(stream: TranslatedStream): Promise<boolean> {
+    const { id, name } = stream;
     await this.#tap.push({ type: "half_closed", id, stream: name, direction: "out" });
     return this.#endStream(stream);
+  }
+
+  #toClient(name: StreamName, bytes: Uint8Array, out: Outbox): void {
+    if (name === "error") this.#status.push(bytes);
+    const channel = name === "stdout" ? CHANNEL.STDOUT : name === "stderr" ? CHANNEL.STDERR : undefined;
+    if (channel === undefined) return;
+    for (const view of encodeChannelViews(this.#options.protocol, channel, bytes)) out.add(view);
   }
 
   /** True once output and error stream have ended: an exit status alone may come before the output. */

@@ -220,6 +220,24 @@ export function* encodeChannelPieces(
   }
 }
 
+/**
+ * The same as views in their order on the wire, of `payload` where it goes as it is: for who gathers what it writes. They are
+ * valid as long as `payload`.
+ */
+export function* encodeChannelViews(
+  protocol: ChannelProtocol,
+  channel: number,
+  payload: Uint8Array,
+): Generator<Uint8Array, void, undefined> {
+  if (CHANNEL_PROTOCOLS[protocol].base64) return yield* encodeChannelPieces(protocol, channel, payload);
+  for (let at = 0; at < payload.length; at += MAX_CHANNEL_PAYLOAD_BYTES) {
+    const piece = payload.subarray(at, at + MAX_CHANNEL_PAYLOAD_BYTES);
+    yield encodeHeader(OPCODE.BINARY, 1 + piece.length);
+    yield Uint8Array.of(channel);
+    yield piece;
+  }
+}
+
 /** The first message of every server: an empty one on the lowest output that was asked for (E-73). */
 export function encodeGreeting(
   protocol: ChannelProtocol,

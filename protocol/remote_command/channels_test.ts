@@ -12,6 +12,7 @@ import {
   ChannelWriter,
   encodeChannel,
   encodeChannelPieces,
+  encodeChannelViews,
   encodeGreeting,
   MAX_CHANNEL_PAYLOAD_BYTES,
   MessageReader,
@@ -336,3 +337,13 @@ Deno.test("ChannelReader reads any messages, or throws a WebSocketError, the sam
     { numRuns: 500 },
   );
 });
+
+for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io"] as const) {
+  Deno.test(`encodeChannelViews says in ${protocol} what encodeChannelPieces says`, () => {
+    for (const bytes of [0, 1, 125, MAX_CHANNEL_PAYLOAD_BYTES, 2 * MAX_CHANNEL_PAYLOAD_BYTES + 7]) {
+      const payload = new Uint8Array(bytes).map((_, index) => index);
+      const views = Buffer.concat([...encodeChannelViews(protocol, CHANNEL.STDOUT, payload)]);
+      assert.deepEqual(views, Buffer.concat([...encodeChannelPieces(protocol, CHANNEL.STDOUT, payload)]));
+    }
+  });
+}
