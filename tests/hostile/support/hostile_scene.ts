@@ -50,6 +50,7 @@ export class HostileScene implements AsyncDisposable {
 
   static async start(
     limits: NonNullable<GivenConfiguration["server"]>["limits"] = {},
+    sessions: GivenConfiguration["sessions"] = {},
   ): Promise<HostileScene> {
     await using starting = new AsyncDisposableStack();
     const folder = await Deno.makeTempDir({ prefix: "postern-hostile-" });
@@ -76,6 +77,7 @@ export class HostileScene implements AsyncDisposable {
       kubernetes: { kubeconfig: "kubeconfig" },
       upstream: { kubelet: { addressTypes: ["InternalIP"], allowedAddresses: ["127.0.0.0/8"] } },
       audit: { sinks: [{ type: "file", path: "audit.log" }] },
+      sessions,
       recording: { mode: "off" },
     };
     const file = join(folder, "gateway.yaml");
@@ -104,13 +106,17 @@ export class HostileScene implements AsyncDisposable {
     assert.equal(code, 101, body);
   }
 
+  /** All events that match, once there is one. */
+  async eventsOf(matches: (event: AuditEvent) => boolean): Promise<AuditEvent[]> {
+    await this.eventOf(matches);
+    await this.#readEvents();
+    return this.#events.filter(matches);
+  }
+
   /** The first event that `matches`, once it is written. */
   async eventOf(matches: (event: AuditEvent) => boolean): Promise<AuditEvent> {
     for (const deadline = performance.now() + 5000;;) {
-      const text = await Deno.readTextFile(join(this.folder, "audit.log"));
-      const fresh = text.slice(this.#readChars).split("\n").slice(0, -1);
-      this.#readChars += fresh.reduce((sum, line) => sum + line.length + 1, 0);
-      this.#events.push(...fresh.map((line) => JSON.parse(line)));
+      await this.#readEvents();
       const event = this.#events.find(matches);
       if (event !== undefined) return event;
       assert.ok(
@@ -119,6 +125,18 @@ export class HostileScene implements AsyncDisposable {
       );
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+  }
+
+  async #readEvents(): Promise<void> {
+    const text = await Deno.readTextFile(join(this.folder, "audit.log"));
+    const fresh = text.slice(this.#readChars).split("\n").slice(0, -1);
+    this.#readChars += fresh.reduce((sum, line) => sum + line.length + 1, 0);
+    this.#events.push(...fresh.map((line) => JSON.parse(line)));
+  }
+
+  /** The gateway's own log. */
+  async log(): Promise<string> {
+    return await Deno.readTextFile(join(this.folder, "gateway.log"));
   }
 
   /** Resident memory of the gateway now, in bytes. */

@@ -30,6 +30,10 @@ export class MadeUpCluster implements AsyncDisposable {
   readonly passedOn: string[] = [];
   /** Targets of sessions that the kubelet was asked for. */
   readonly sessions: string[] = [];
+  /** Whether alice's token is good, whether she may do what she does, and whether the reviews that ask are answered at all. */
+  isTokenGood = true;
+  isAllowed = true;
+  isAnswering = true;
   /** What the kubelet does with a session that it was asked for. Whoever opened it ends it. */
   kubelet: (client: ByteConnection, rawTarget: string) => Promise<void> = listen;
   #front!: TestFront;
@@ -57,6 +61,10 @@ export class MadeUpCluster implements AsyncDisposable {
       this.passedOn.push(`${request.method} ${rawTarget}`);
       return Response.json({ kind: "Whatever" });
     }
+    if (!this.isAnswering && (rawTarget === REVIEWS || rawTarget === ACCESS_REVIEWS)) {
+      await request.body?.cancel();
+      return new Response("{}", { status: 503 });
+    }
     if (rawTarget === REVIEWS) return Response.json(this.#review(await request.json()));
     if (rawTarget === ACCESS_REVIEWS) return Response.json(this.#allow(await request.json()));
     const [, namespace, name] = /^\/api\/v1\/namespaces\/([^/]+)\/pods\/([^/]+)$/.exec(rawTarget) ?? [];
@@ -66,14 +74,14 @@ export class MadeUpCluster implements AsyncDisposable {
 
   #review({ spec: { token } }: { spec: { token: string } }) {
     this.reviewed.push(token);
-    const authenticated = token === TOKEN.alice;
+    const authenticated = token === TOKEN.alice && this.isTokenGood;
     return { status: { authenticated, ...(authenticated && { user: { username: "alice" } }) } };
   }
 
   #allow(review: { spec: { user: string; resourceAttributes: Omit<AskedAccess, "user"> } }) {
     const { user, resourceAttributes: { verb, namespace, name, resource, subresource } } = review.spec;
     this.access.push({ user, verb, namespace, name, resource, subresource });
-    return { status: { allowed: true } };
+    return { status: { allowed: this.isAllowed } };
   }
 
   #node() {
