@@ -2,6 +2,7 @@
 //
 //	goclient exec|attach [flags] [-- argv...]
 //	goclient portforward [flags]
+//	goclient crowd [flags]
 //
 // exec and attach copy stdin, stdout and stderr, and end with the command's exit code. Whatever else goes wrong is 1, and a
 // sentence on standard error; a wrong command line is 2. `--tty` asks for a terminal in the container; this side stays as it is.
@@ -43,17 +44,19 @@ type options struct {
 	resets      int
 	seed        int64
 	bytes       int
+	sessions    int
 }
 
 var verbs = map[string]func(*restclient.Config, options) error{
 	"exec":        runExec,
 	"attach":      runAttach,
 	"portforward": runPortForward,
+	"crowd":       runCrowd,
 }
 
 func main() {
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: goclient exec|attach|portforward [flags] [-- argv...]")
+		fmt.Fprintln(os.Stderr, "usage: goclient exec|attach|portforward|crowd [flags] [-- argv...]")
 		os.Exit(2)
 	}
 	given, err := parse(os.Args[1], os.Args[2:])
@@ -93,6 +96,7 @@ func parse(verb string, args []string) (options, error) {
 	flags.IntVar(&o.resets, "resets", 0, "portforward: how many of them are reset half-way")
 	flags.Int64Var(&o.seed, "seed", 1, "portforward: chooses the bytes, which connections are reset, and where")
 	flags.IntVar(&o.bytes, "bytes", 1<<20, "portforward: what each connection sends and must get back")
+	flags.IntVar(&o.sessions, "sessions", 1, "crowd: how many sessions, of every kind in turn; --container is of the commands and attaches")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -117,6 +121,8 @@ func (o options) check(verb string) error {
 		return errors.New("there is no command after --")
 	case verb == "portforward" && (len(o.ports) == 0 || o.connections < 1 || o.bytes < 1):
 		return errors.New("--ports, --connections and --bytes must name at least one")
+	case verb == "crowd" && (len(o.ports) == 0 || o.sessions < 1):
+		return errors.New("--ports and --sessions must name at least one")
 	case o.resets < 0 || o.resets > o.connections:
 		return errors.New("--resets is at most --connections")
 	case o.through != "forwarder" && o.through != "dialer":

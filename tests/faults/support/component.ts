@@ -1,0 +1,46 @@
+import { isHealthy } from "../../cluster/health.ts";
+import { isAlive, kill, type Process, startInBackground } from "../../cluster/processes.ts";
+import { type Component, readMachineState, saveState, type State } from "../../cluster/state.ts";
+import { eventually } from "../../e2e/support/wait.ts";
+
+/** How long a component may take from its start until it is well. */
+const HEALTH_MS = 60_000;
+
+/** A component of the cluster that was killed, and how it is brought back. */
+export interface Killed {
+  /** Starts it as it was, and waits until it is well. */
+  restart(): Promise<void>;
+}
+
+/** Kills a component with SIGKILL, as the kernel would that is out of memory, and waits until it is gone. */
+export async function killComponent(component: Component): Promise<Killed> {
+  const process = processOf(await machine(), component);
+  const command = (await Deno.readTextFile(`/proc/${process.pid}/cmdline`)).split("\0").slice(0, -1);
+  kill(process.pid, "SIGKILL");
+  await eventually(`${component} is gone`, async () => await isAlive(process) ? undefined : true);
+  return { restart: () => start(component, command, process) };
+}
+
+async function start(component: Component, command: string[], { log }: Process): Promise<void> {
+  const started = await startInBackground(command, log);
+  const state = await machine();
+  state.processes[component] = started;
+  await saveState(state);
+  await eventually(
+    `${component} is well again`,
+    async () => await isHealthy(component, state) || undefined,
+    { deadlineMs: HEALTH_MS, everyMs: 100 },
+  );
+}
+
+async function machine(): Promise<State> {
+  const state = await readMachineState();
+  if (state === undefined) throw new Error("no cluster is up");
+  return state;
+}
+
+function processOf(state: State, component: Component): Process {
+  const process = state.processes[component];
+  if (process === undefined) throw new Error(`${component} was never started`);
+  return process;
+}
