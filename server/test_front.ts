@@ -1,5 +1,6 @@
 /** A front for tests, with a certificate of its own, and a client that sends and reads raw bytes. */
 
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { issue, type Leaf, makeCa } from "../tests/support/certificates.ts";
 import type { Handler } from "../routes/handler.ts";
@@ -82,7 +83,7 @@ export class RawClient implements Disposable {
   }
 
   async send(text: string): Promise<void> {
-    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    const bytes = Buffer.from(text, "latin1");
     for (let offset = 0; offset < bytes.length;) {
       offset += await this.connection.write(bytes.subarray(offset));
     }
