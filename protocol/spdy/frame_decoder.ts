@@ -18,8 +18,9 @@ export interface FrameDecoderOptions {
    */
   maxControlBytes?: number;
   /**
-   * Largest inflated header block, in bytes.
-   * @default {65536}
+   * Largest inflated header block, in bytes. Kubernetes needs less than 400. A thousand bytes of it can be made of one on the wire,
+   * and there may be thousands of blocks in one read.
+   * @default {4096}
    */
   maxHeaderBlockBytes?: number;
 }
@@ -62,7 +63,7 @@ export class FrameDecoder {
 
   constructor(options: FrameDecoderOptions = {}) {
     this.#maxControlBytes = options.maxControlBytes ?? 16 * 1024;
-    this.#inflater = new HeaderInflater(options.maxHeaderBlockBytes ?? 64 * 1024);
+    this.#inflater = new HeaderInflater(options.maxHeaderBlockBytes ?? 4096);
   }
 
   /** Bytes held back because their frame is not complete: a bound of every decoder, 0 between frames. */
