@@ -35,7 +35,9 @@ function describe(file: string, faults: readonly Fault[]): string {
 /** `gateway.yaml:7:21: server.limits.maxHeaderBytes: expected …, got "big"`. */
 export function describeFault(file: string, { path, position, message }: Fault): string {
   const place = position === undefined ? file : `${file}:${position.line}:${position.column}`;
-  return path.length === 0 ? `${place}: ${message}` : `${place}: ${describePath(path)}: ${message}`;
+  // The YAML parser's words quote the file.
+  const said = printable(message);
+  return path.length === 0 ? `${place}: ${said}` : `${place}: ${describePath(path)}: ${said}`;
 }
 
 /** `audit.sinks[1].path`; a key that is no plain word is quoted. */
@@ -51,9 +53,14 @@ export function describePath(path: Path): string {
 export function describeValue(value: unknown): string {
   if (value === undefined || value === null) return "nothing";
   if (typeof value === "number") return String(value); // JSON has no NaN
-  const json = JSON.stringify(value).replaceAll(
+  const json = printable(JSON.stringify(value));
+  return json.length <= 80 ? json : `${json.slice(0, 77)}...`;
+}
+
+/** Text without anything that moves a cursor, ends a line or turns the direction of reading. */
+function printable(text: string): string {
+  return text.replaceAll(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
   );
-  return json.length <= 80 ? json : `${json.slice(0, 77)}...`;
 }
