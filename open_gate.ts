@@ -74,7 +74,6 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
         await authorizer.isClusterAdmin(user, signal);
       return decide([() => ephemeralContainer({ ...input, isClusterAdmin })]);
     },
-    require: (user, attributes, signal) => authorizer.require(user, attributes, signal),
     isClusterAdmin: (user, signal) => authorizer.isClusterAdmin(user, signal),
     readPod: (namespace, name, signal) => readPod(client, namespace, name, signal),
     forward: (request) => client.forward(request),
@@ -129,6 +128,7 @@ function stepsOf(
       const attributes = { verb: "create", group: "", resource: "nodes", subresource: "proxy", name };
       return authorizer.require(user, attributes, signal);
     },
+    require: (user, attributes, signal) => authorizer.require(user, attributes, signal),
     decide: async (user, { pod, container }, signal) => {
       const input = { pod, container, options: policy.privileged };
       // Only a guarded target is worth the question.

@@ -134,7 +134,7 @@ const routes = {
       "Grant: `watch` on `sessions` in group `postern.dev`. Server-sent events, whose data is JSON: `header` first, then " +
       "`opened`, `data` (`bytes`, and `data` in base64 where content is recorded too: by default not what is typed), `half_closed`, " +
       "`reset`, and `ended` as the last. `gap`: some of what came behind `Last-Event-ID` is lost. `dropped`: this reader was too " +
-      "slow. It is an audit event, written before the first byte.",
+      "slow. `revoked`: its permission was withdrawn meanwhile. It is an audit event, written before the first byte.",
     security,
     request: {
       params: Named,

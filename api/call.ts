@@ -33,6 +33,13 @@ export interface ApiCall {
    * @throws {Refusal} where that cannot be written down
    */
   allow(reason: string): Promise<void>;
+  /**
+   * Asks again and again about an answer that goes on.
+   *
+   * @param what it is called in the sentence that `onEnd` is told when it may no more
+   * @returns how to stop
+   */
+  whileAllowed(what: string, attributes: ResourceAttributes, onEnd: (message: string) => void): () => void;
 }
 
 /** What is known of a session of this replica. */

@@ -15,6 +15,8 @@ export type Grant =
 export interface Reached<T> {
   found: T;
   reason: string;
+  /** What they were granted. */
+  granted: ResourceAttributes;
 }
 
 /**
@@ -55,12 +57,12 @@ export async function reach<T extends { namespace?: string | undefined }>(
   const everywhere = await gate.access(call.user, attributes, call.signal);
   const found = await find();
   const access = everywhere.allowed
-    ? everywhere
+    ? { ...everywhere, granted: attributes }
     : await accessThere(call, gate, attributes, found?.namespace);
   if (!access.allowed) throw forbidden(call.user, attributes, everywhere.reason);
   if (found === undefined) throw notFound(resource, auditId);
   if (found.namespace !== undefined) call.about(verb, { ...reference, namespace: found.namespace });
-  return { found, reason: access.reason };
+  return { found, reason: access.reason, granted: access.granted };
 }
 
 async function accessThere(
@@ -68,9 +70,10 @@ async function accessThere(
   gate: ApiGate,
   attributes: ResourceAttributes,
   namespace: string | undefined,
-): Promise<Access> {
-  if (namespace === undefined) return { allowed: false, reason: "" };
-  return await gate.access(user, { ...attributes, namespace }, signal);
+): Promise<Access & { granted: ResourceAttributes }> {
+  if (namespace === undefined) return { allowed: false, reason: "", granted: attributes };
+  const granted = { ...attributes, namespace };
+  return { ...await gate.access(user, granted, signal), granted };
 }
 
 /** There is none, in the API server's words. */

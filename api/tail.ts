@@ -22,14 +22,15 @@ export async function tail(
   heartbeatMs = HEARTBEAT_MS,
 ): Promise<Response> {
   const grant = { resource: "sessions", verb: "watch" } as const;
-  const { found, reason } = await reach(call, gate, grant, auditId, () => locate(gate, auditId));
+  const { found, reason, granted } = await reach(call, gate, grant, auditId, () => locate(gate, auditId));
   const session = runningHere(auditId, found);
   await call.allow(reason);
   const headers = { "Content-Type": "text/event-stream" };
   if (call.method === "HEAD") return new Response(null, { headers });
   const watcher = session.watch(request.headers.get("Last-Event-ID") ?? undefined);
-  const body = new TailStream(session, watcher, heartbeatMs, call.signal).readable;
-  return new Response(body, { headers });
+  const stream = new TailStream(session, watcher, heartbeatMs, call.signal);
+  stream.whileOpen(call.whileAllowed("the watch", granted, (message) => stream.revoke(message)));
+  return new Response(stream.readable, { headers });
 }
 
 /**
@@ -55,8 +56,12 @@ class TailStream {
   readonly #signal: AbortSignal;
   /** What is waited for, over any number of heartbeats. */
   #next: Promise<WatchedEvent[]> | undefined;
-  /** It was said that the reader is too slow. */
+  #isClosed = false;
+  /** Why it may be watched no more. */
+  #revoked: string | undefined;
+  /** It was said why there is no more. */
   #isTold = false;
+  #stopAsking: (() => void) | undefined;
 
   constructor(session: KnownSession, watcher: Watcher, heartbeatMs: number, signal: AbortSignal) {
     this.#watcher = watcher;
@@ -77,19 +82,39 @@ class TailStream {
     }, { highWaterMark: 0 });
   }
 
+  /** Gives nothing more, but the reason. */
+  revoke(message: string): void {
+    this.#revoked = message;
+    this.#watcher.close();
+  }
+
+  /** What asks whether it may be watched, until nobody does. */
+  whileOpen(stopAsking: () => void): void {
+    if (this.#isClosed) stopAsking();
+    else this.#stopAsking = stopAsking;
+  }
+
   /** What is to be said next; `undefined` where there is no more. */
   async #more(): Promise<string | undefined> {
     this.#next ??= this.#watcher.next();
     const events = await unlessAfter(this.#heartbeatMs, this.#next);
+    if (this.#revoked !== undefined) return this.#last("revoked", this.#revoked);
     if (events === undefined) return ": alive\n\n";
     this.#next = undefined;
     if (events.length > 0) return events.map(toText).join("");
-    if (!this.#watcher.isTooSlow || this.#isTold) return undefined;
+    if (!this.#watcher.isTooSlow) return undefined;
+    return this.#last("dropped", "what came was not read fast enough: some of it is lost");
+  }
+
+  #last(type: string, why: string): string | undefined {
+    if (this.#isTold) return undefined;
     this.#isTold = true;
-    return message("dropped", { message: "what came was not read fast enough: some of it is lost" });
+    return message(type, { message: why });
   }
 
   readonly #close = () => {
+    this.#isClosed = true;
+    this.#stopAsking?.();
     this.#signal.removeEventListener("abort", this.#close);
     this.#watcher.close();
   };

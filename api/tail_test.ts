@@ -181,3 +181,60 @@ apiTest(
   },
   { index: "real" },
 );
+
+const revocations = [
+  {
+    what: "the grant is withdrawn",
+    revoke: (grants: string[]) => void grants.splice(grants.indexOf("bob watch sessions default"), 1),
+    message: "access was withdrawn, so the watch ends: may not watch",
+  },
+  {
+    what: "the token is revoked",
+    revoke: (_grants: string[], scene: { revoked: string | undefined }) => void (scene.revoked = "bob"),
+    message: "the credential that opened the watch is no longer valid, so the watch ends",
+  },
+];
+for (const { what, revoke, message } of revocations) {
+  apiTest(
+    `attack: nobody goes on watching when ${what}: the reason is told, and nothing more`,
+    async (scene) => {
+      scene.grants.push("bob watch sessions default");
+      const entry = scene.sessions.enter(FACTS);
+      const reader = new EventReader(await scene.ask(TAIL, { user: "bob" }));
+      assert.equal((await reader.next())?.event, "header");
+      await new Promise((resolve) => setTimeout(resolve, 60)); // it was asked about, and goes on
+      entry.feed.push(said("seen"));
+      assert.equal((await reader.next())?.event, "data");
+      revoke(scene.grants, scene);
+      const revoked = await reader.next();
+      entry.feed.push(said("secret"));
+      assert.deepEqual([revoked?.event, revoked?.data.message], ["revoked", message]);
+      assert.equal(await reader.next(), undefined);
+      assert.equal(entry.feed.watchers, 0);
+      entry.over(END);
+    },
+  );
+}
+
+apiTest("attack: what waits for a reader is not given once it may watch no more", async (scene) => {
+  scene.grants.push("bob watch sessions default");
+  const entry = scene.sessions.enter(FACTS);
+  const response = await scene.ask(TAIL, { user: "bob" });
+  const body = response.body!.getReader();
+  await body.read(); // the header; then the reader holds back, and no more than one piece is on its way to it
+  entry.feed.push(said("on its way"));
+  await new Promise((resolve) => setTimeout(resolve));
+  scene.grants.splice(scene.grants.indexOf("bob watch sessions default"), 1);
+  for (let waiting = 0; waiting < 10; waiting++) entry.feed.push(said("waits"));
+  for (const deadline = performance.now() + 5_000; entry.feed.watchers > 0;) {
+    assert.ok(performance.now() < deadline);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  let rest = "";
+  for (let piece = await body.read(); !piece.done; piece = await body.read()) {
+    rest += new TextDecoder().decode(piece.value);
+  }
+  assert.doesNotMatch(rest, new RegExp(btoa("waits")));
+  assert.match(rest, /event: revoked\ndata: .*access was withdrawn.*\n\n$/);
+  entry.over(END);
+});

@@ -6,12 +6,15 @@ import type { AuditEvent } from "../audit/event.ts";
 import type { ResourceAttributes } from "../authz/authorize.ts";
 import { unauthorized } from "../authz/credential.ts";
 import { impersonate } from "../authz/impersonate.ts";
+import type { User } from "../authz/user.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { openCatalog } from "../catalog/open_catalog.ts";
 import { Refusal, type Status } from "../kube/status.ts";
 import { type RecordingStore, StoreError } from "../recording/store.ts";
 import { createApp } from "../routes/app.ts";
+import type { Gate } from "../routes/gate.ts";
 import type { HeaderLine } from "../routes/handler.ts";
+import { Rechecks } from "../routes/rechecks.ts";
 import { type SessionFacts, SessionRegistry } from "../routes/session_registry.ts";
 import { SessionSlots } from "../routes/session_slots.ts";
 import { createApi } from "./api.ts";
@@ -62,11 +65,14 @@ export class Scene {
   ];
   files = new Map<string, Uint8Array<ArrayBuffer>>();
   isAuditDown = false;
+  /** A token that is no longer good. */
+  revoked: string | undefined;
   hasStore = true;
   /** After how many bytes the store breaks off. */
   breaksAfter: number | undefined;
   /** How often bytes of the store were asked for. */
   reads = 0;
+  readonly #rechecks = new Rechecks({ periodMs: 40, graceMs: 60_000 });
 
   constructor(public catalog?: Catalog) {}
 
@@ -100,9 +106,10 @@ export class Scene {
 
   #app() {
     const never = () => Promise.reject(new Error("this is no session"));
-    return createApp({
+    const askedOfSessions = { authorize: never, authorizeNodeProxy: never, decide: never };
+    const steps: Pick<Gate, "authenticate" | "impersonate"> = {
       authenticate: (token) => {
-        if (token === "nobody") return Promise.reject(unauthorized());
+        if (token === "nobody" || token === this.revoked) return Promise.reject(unauthorized());
         return Promise.resolve({ username: token, uid: "", groups: [], extra: {} });
       },
       impersonate: (user, headers, signal) =>
@@ -117,6 +124,9 @@ export class Scene {
           headers,
           signal,
         ),
+    };
+    return createApp({
+      ...steps,
       journal: {
         append: (events) => {
           if (this.isAuditDown) return Promise.reject(new Error("no space left on device"));
@@ -137,7 +147,9 @@ export class Scene {
         sessions: this.sessions,
         store: () => Promise.resolve(this.hasStore ? this.#store() : undefined),
       }, { heartbeatMs: 20, endWaitMs: 50 }),
-      ...{ resolve: never, authorize: never, authorizeNodeProxy: never, decide: never, record: never },
+      dial: () => assert.fail("this is no session"),
+      rechecks: { schedule: this.#rechecks, steps: { ...steps, ...askedOfSessions, require: this.#require } },
+      ...{ resolve: never, ...askedOfSessions, record: never },
       ...{ open: never, require: never, readPod: never, decideAddition: never, isClusterAdmin: never },
       limits: { setupTimeoutMs: 0, idleTimeoutMs: 0, pingMs: 0, silenceMs: 0, lingerMs: 0 },
       forwarding: { checkPort: () => undefined, maxConnections: 1 },
@@ -147,6 +159,13 @@ export class Scene {
       sessions: this.sessions,
     });
   }
+
+  readonly #require = (user: User, attributes: ResourceAttributes): Promise<void> => {
+    const { allowed } = this.#access(user.username, attributes);
+    return allowed
+      ? Promise.resolve()
+      : Promise.reject(new Refusal("Forbidden", `may not ${attributes.verb}`));
+  };
 
   #access(user: string, { verb, group, resource, namespace, name }: ResourceAttributes) {
     const question = `${user} ${verb} ${resource}.${group} ${namespace ?? "*"} ${name ?? "*"}`;

@@ -1,6 +1,7 @@
 import type { CommandMask } from "../audit/argv/argv_mask.ts";
 import type { AuditTarget } from "../audit/event.ts";
 import type { Journal } from "../audit/journal.ts";
+import type { ResourceAttributes } from "../authz/authorize.ts";
 import type { Decision, Obligation } from "../authz/policy/decision.ts";
 import type { Identity, User } from "../authz/user.ts";
 import type { TargetRequest } from "../kube/resolve_target.ts";
@@ -102,10 +103,11 @@ export interface Gate {
 }
 
 /** The steps whose answers may change while a session lives. */
-export type AnsweredAgain = Pick<
-  Gate,
-  "authenticate" | "impersonate" | "authorize" | "authorizeNodeProxy" | "decide"
->;
+export interface AnsweredAgain
+  extends Pick<Gate, "authenticate" | "impersonate" | "authorize" | "authorizeNodeProxy" | "decide"> {
+  /** May they do just this? 403 in the API server's words. */
+  require(user: User, attributes: ResourceAttributes, signal: AbortSignal): Promise<void>;
+}
 
 /** What the audit says of a target. */
 export function auditTarget(target: Target): AuditTarget {

@@ -3,8 +3,10 @@ import { spokenDuration } from "../session/duration.ts";
 import type { SessionEnd } from "../session/stream_event.ts";
 import { Turns } from "./turns.ts";
 
-/** A session that is asked about while it lives. */
+/** A session that is asked about while it lives, or whatever else goes on for long. */
 export interface Rechecked {
+  /** What it is called in the sentence that ends it. @default {"the session"} */
+  what?: string;
   /**
    * Asks whether the session may go on. A Refusal of 401 or 403 says that it may not; whatever else is thrown says that nobody
    * could tell.
@@ -153,12 +155,13 @@ class Recheck {
 
   #failed(thrown: unknown, askedAtMs: number): void {
     if (this.#isOver) return;
-    const refused = refusalEnd(thrown);
+    const { what = "the session" } = this.#session;
+    const refused = refusalEnd(what, thrown);
     if (refused !== undefined) return this.#end(refused);
     const { periodMs, graceMs, random } = this.#options;
     const sinceMs = this.#unansweredSinceMs ??= askedAtMs;
     const leftMs = sinceMs + graceMs - performance.now();
-    if (leftMs <= 0) return this.#end(unanswered(graceMs));
+    if (leftMs <= 0) return this.#end(unanswered(what, graceMs));
     const retryMs = Math.min(this.#retryMs, periodMs / 4) * (1 + random()) / 2;
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY.mostMs);
     this.#timer = this.#after(Math.min(retryMs, leftMs));
@@ -172,29 +175,29 @@ class Recheck {
   }
 }
 
-/** How a session ends of which it was said that it may be no more; `undefined` where that was not said. */
-function refusalEnd(thrown: unknown): SessionEnd | undefined {
+/** How something ends of which it was said that it may be no more; `undefined` where that was not said. */
+function refusalEnd(what: string, thrown: unknown): SessionEnd | undefined {
   if (!(thrown instanceof Refusal)) return undefined;
   const { reason, message } = thrown;
   if (reason === "Unauthorized") {
     return {
       reason: "credential_revoked",
       by: "gateway",
-      message: "the credential that opened the session is no longer valid, so the session ends",
+      message: `the credential that opened ${what} is no longer valid, so ${what} ends`,
     };
   }
   if (reason !== "Forbidden") return undefined;
   return {
     reason: "access_revoked",
     by: "gateway",
-    message: `access was withdrawn, so the session ends: ${message}`,
+    message: `access was withdrawn, so ${what} ends: ${message}`,
   };
 }
 
-function unanswered(graceMs: number): SessionEnd {
+function unanswered(what: string, graceMs: number): SessionEnd {
   const duration = spokenDuration(graceMs);
   const message = graceMs === 0
-    ? "nobody could say whether the session may go on, so it ends"
-    : `for ${duration} nobody could say whether the session may go on, so it ends`;
+    ? `nobody could say whether ${what} may go on, so it ends`
+    : `for ${duration} nobody could say whether ${what} may go on, so it ends`;
   return { reason: "access_unconfirmed", by: "gateway", message };
 }

@@ -1,7 +1,7 @@
 import { unauthorized } from "../authz/credential.ts";
 import type { User } from "../authz/user.ts";
 import { denied } from "./admission.ts";
-import type { AnsweredAgain } from "./gate.ts";
+import type { AnsweredAgain, Caller } from "./gate.ts";
 import type { Journey } from "./journey.ts";
 import type { SessionPlan } from "./live_session.ts";
 
@@ -15,20 +15,34 @@ import type { SessionPlan } from "./live_session.ts";
  * @throws {Refusal} as those steps do
  */
 export async function reconsider(
-  { context: { rawHeaders } }: Journey,
+  journey: Journey,
   again: AnsweredAgain,
   { address, target, caller }: Pick<SessionPlan, "address" | "target" | "caller">,
   signal: AbortSignal,
 ): Promise<void> {
-  const owner = await again.authenticate(caller.token, signal);
-  const { user } = await again.impersonate(owner, rawHeaders, signal);
-  // Groups may be others by now, and are asked about as they are. Somebody else's session it cannot become.
-  if (!isSame(user, caller.user)) throw unauthorized();
+  const user = await identifyAgain(journey, again, caller, signal);
   const { namespace, pod, kind: subresource, form, node } = address;
   await again.authorize(user, { namespace, pod, subresource }, signal);
   if (form === "node_proxy") await again.authorizeNodeProxy(user, node!, signal);
   const decision = await again.decide(user, target, signal);
   if (!decision.allowed) throw denied(target, decision);
+}
+
+/**
+ * Who asks and as whom, by now: in other groups perhaps, which are asked about as they are, but nobody else.
+ *
+ * @throws {Refusal}
+ */
+export async function identifyAgain(
+  { context: { rawHeaders } }: Journey,
+  again: Pick<AnsweredAgain, "authenticate" | "impersonate">,
+  { token, user: before }: Pick<Caller, "token" | "user">,
+  signal: AbortSignal,
+): Promise<User> {
+  const owner = await again.authenticate(token, signal);
+  const { user } = await again.impersonate(owner, rawHeaders, signal);
+  if (!isSame(user, before)) throw unauthorized();
+  return user;
 }
 
 function isSame(a: User, b: User): boolean {

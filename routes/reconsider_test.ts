@@ -96,6 +96,7 @@ for (const { name, answers, form = ADDRESS.form, want } of cases) {
       authenticate: () => step("authenticate", answers.authenticate).then(() => owner),
       impersonate: (user) => step("impersonate", answers.impersonate).then(() => ({ user })),
       authorize: () => step("authorize", answers.authorize),
+      require: () => assert.fail("a session asks for no more"),
       authorizeNodeProxy: () => step("authorizeNodeProxy", answers.authorizeNodeProxy),
       decide: async () => {
         await step("decide", answers.decide instanceof Refusal ? answers.decide : undefined);
