@@ -89,6 +89,12 @@ export function encodeHeaderBlock(headers: HeaderBlock): Uint8Array {
 /** The zlib header of a stream whose dictionary is SPDY's, as Go peers write it. */
 const ZLIB_HEADER = Uint8Array.of(0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2);
 
+/** Of what went before, what a block is first tried with, in bytes: a peer's blocks resemble the last ones. */
+const NEAR_BYTES = 1024;
+
+/** Room that a block is inflated into at a time, in bytes: zlib's own default is 16 KB, of which each block would leave as garbage. */
+const CHUNK_BYTES = 1024;
+
 /**
  * Inflates the header blocks of one direction, in the order of their frames.
  *
@@ -96,12 +102,16 @@ const ZLIB_HEADER = Uint8Array.of(0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2);
  * each block is inflated by itself, with what went before as its dictionary: that keeps 2 KB a connection instead of
  * zlib's 40. (As a zlib stream whose header names that dictionary: Deno 2.9.5 ignores the dictionary of a raw one.)
  *
+ * A block looks back by distance, so the end of what went before is as good as all of it, unless it reaches further: then zlib
+ * says so, and it is inflated again with all. Thousands of streams in one read would cost a copy and a checksum of 32 KB each.
+ *
  * Behind each block goes a stored block of random bytes; only if these come out unchanged did the peer's block end
  * where its frame ends. A block that reaches into the next frame would let a peer show us other headers than it shows
  * the kubelet.
  */
 export class HeaderInflater {
-  #history: Uint8Array | undefined;
+  readonly #history = new History();
+  #isStarted = false;
   readonly #seal: Uint8Array = randomBytes(16);
   readonly #sealBlock: Uint8Array = Buffer.concat([Uint8Array.of(0, 16, 0, 0xef, 0xff), this.#seal]);
 
@@ -111,37 +121,71 @@ export class HeaderInflater {
   /** @throws {ProtocolError} `header_block_corrupt`, `header_block_too_large`, `header_block_unfinished` */
   inflate(block: Uint8Array): Uint8Array {
     let deflated = block;
-    let history = this.#history;
-    if (history === undefined) {
+    if (!this.#isStarted) {
       const start = readZlibHeader(block);
       deflated = block.subarray(start.bytes);
-      history = start.dictionary;
+      this.#history.push(start.dictionary);
+      this.#isStarted = true;
     }
-    const out = this.#inflateSealed(deflated, history);
+    const out = this.#inflateSealed(deflated);
     const plain = out.subarray(0, -this.#seal.length);
     if (out.length < this.#seal.length || Buffer.compare(out.subarray(plain.length), this.#seal) !== 0) {
       throw new ProtocolError("header_block_unfinished", "header block does not end with its frame");
     }
-    const all = Buffer.concat([history, plain]);
-    this.#history = all.subarray(Math.max(0, all.length - WINDOW_BYTES));
+    this.#history.push(plain);
     return plain;
   }
 
-  #inflateSealed(deflated: Uint8Array, dictionary: Uint8Array): Buffer {
+  #inflateSealed(deflated: Uint8Array): Buffer {
+    const all = this.#history.bytes;
+    const near = all.subarray(-NEAR_BYTES);
+    for (const dictionary of near.length < all.length ? [near, all] : [all]) {
+      try {
+        return this.#inflateWith(dictionary, deflated);
+      } catch (cause) {
+        if (!isTooLarge(cause)) continue;
+        throw new ProtocolError("header_block_too_large", `header block exceeds ${this.maxPlainBytes} bytes`);
+      }
+    }
+    throw new ProtocolError("header_block_corrupt", "header block cannot be inflated");
+  }
+
+  #inflateWith(dictionary: Uint8Array, deflated: Uint8Array): Buffer {
     const header = Buffer.from(ZLIB_HEADER);
     header.writeUInt32BE(adler32(dictionary), 2);
-    try {
-      return inflateSync(Buffer.concat([header, deflated, this.#sealBlock]), {
-        dictionary,
-        finishFlush: constants.Z_SYNC_FLUSH,
-        maxOutputLength: this.maxPlainBytes + this.#seal.length,
-      });
-    } catch (cause) {
-      const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-      throw code === "ERR_BUFFER_TOO_LARGE"
-        ? new ProtocolError("header_block_too_large", `header block exceeds ${this.maxPlainBytes} bytes`)
-        : new ProtocolError("header_block_corrupt", "header block cannot be inflated");
+    return inflateSync(Buffer.concat([header, deflated, this.#sealBlock]), {
+      dictionary,
+      chunkSize: CHUNK_BYTES,
+      finishFlush: constants.Z_SYNC_FLUSH,
+      maxOutputLength: this.maxPlainBytes + this.#seal.length,
+    });
+  }
+}
+
+function isTooLarge(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "ERR_BUFFER_TOO_LARGE";
+}
+
+/** The last bytes of a stream, as many as zlib looks back. */
+class History {
+  #room: Uint8Array = new Uint8Array();
+  #end = 0;
+
+  /** A view, valid until the next `push`. */
+  get bytes(): Uint8Array {
+    return this.#room.subarray(Math.max(0, this.#end - WINDOW_BYTES), this.#end);
+  }
+
+  /** Copies once in a while: there is a quarter more room than is needed. */
+  push(bytes: Uint8Array): void {
+    if (this.#end + bytes.length > this.#room.length) {
+      const kept = this.bytes;
+      this.#room = new Uint8Array(kept.length + bytes.length + (kept.length >> 2));
+      this.#room.set(kept);
+      this.#end = kept.length;
     }
+    this.#room.set(bytes, this.#end);
+    this.#end += bytes.length;
   }
 }
 

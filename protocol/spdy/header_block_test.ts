@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
-import { constants, deflateRawSync } from "node:zlib";
+import { createHash, randomBytes } from "node:crypto";
+import { constants, createDeflate, deflateRawSync } from "node:zlib";
 import { ProtocolError } from "../errors.ts";
 import { DICTIONARY } from "./dictionary.ts";
 import { decodeHeaderBlock, encodeHeaderBlock, HeaderDeflater, HeaderInflater } from "./header_block.ts";
@@ -92,3 +92,23 @@ for (const { name, cut, flush } of UNFINISHED) {
     );
   });
 }
+
+Deno.test("HeaderInflater follows a peer that compresses all blocks as one stream, however far they look back", async () => {
+  const peer = createDeflate({ dictionary: DICTIONARY });
+  const inflater = new HeaderInflater(4096);
+  const sent: Buffer[] = [];
+  for (let index = 0; index < 300; index++) {
+    // Bytes that repeat nothing, but for every third block: that is one from up to 200 before, some 20 KB back.
+    const again = index % 3 === 0 ? sent[Math.max(0, index - 1 - (index * 7) % 200)] : undefined;
+    const plain = again ?? randomBytes(100);
+    sent.push(plain);
+    const deflated: Buffer[] = [];
+    const take = (bytes: Buffer) => deflated.push(bytes);
+    peer.on("data", take);
+    peer.write(plain);
+    await new Promise<void>((resolve) => peer.flush(constants.Z_SYNC_FLUSH, () => setTimeout(resolve)));
+    peer.off("data", take);
+    assert.deepEqual(Buffer.from(inflater.inflate(Buffer.concat(deflated))), plain, `block ${index}`);
+  }
+  peer.close();
+});
