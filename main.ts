@@ -28,6 +28,9 @@ import { openSocketTuner, type SocketTuner } from "./server/no_delay.ts";
 /** How often sessions of gateways that are gone are looked for, in milliseconds. */
 const SETTLE_EVERY_MS = 600_000;
 
+/** How often it is looked for connections whose other end is cut off, in milliseconds. */
+const LOOK_EVERY_MS = 5_000;
+
 /** How long is waited at the end for what can as well be done by the next start, in milliseconds. */
 const LEAVE_UNDONE_MS = 5_000;
 
@@ -100,6 +103,7 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
+  const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);
   const sweeper = new RetentionSweeper(() => recordings.archive, configuration.recording.retention, {
     announce: (deletions) =>
@@ -112,6 +116,7 @@ async function serve(
   readiness.drain();
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
   await front.drain(drainTimeoutSeconds * 1000, { hurry });
+  stopLooking();
   await stopSettling();
   await atMost(LEAVE_UNDONE_MS, sweeper.close());
   await recordings.close();
@@ -154,6 +159,21 @@ function feeding(feed: CatalogFeed, sinks: Journal): Journal {
     close: () => sinks.close(),
     status: () => sinks.status(),
   };
+}
+
+/**
+ * Ends connections whose other end is cut off while something is sent to it: pings find out only of who is still.
+ *
+ * @param silenceMs 0: never
+ * @returns how to stop
+ */
+function endUnanswered(tuner: SocketTuner | undefined, silenceMs: number, log: Logger): () => void {
+  if (tuner === undefined || silenceMs === 0) return () => {};
+  const timer = setInterval(() => {
+    const count = tuner.abortUnanswered(silenceMs);
+    if (count > 0) log.warn("connections were ended whose other end is cut off", { count });
+  }, Math.min(LOOK_EVERY_MS, silenceMs));
+  return () => clearInterval(timer);
 }
 
 /** Writes the ends of sessions whose gateway died: now, and every few minutes. @returns how to stop */

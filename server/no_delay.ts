@@ -51,6 +51,14 @@ export interface SocketTuner {
    * open until the peer goes on, so that clients which do nothing could pile up.
    */
   abort(connections: readonly Addresses[]): void;
+  /**
+   * Ends every TCP connection of this process whose other end has acknowledged nothing for so long, although it is sent the
+   * same again and again: the way there is cut. By itself the kernel tries for about 15 minutes. Who only reads
+   * nothing, and be it for hours, acknowledges that, and is left alone.
+   *
+   * @returns how many were ended
+   */
+  abortUnanswered(silenceMs: number): number;
 }
 
 /**
@@ -78,6 +86,10 @@ export function openSocketTuner(): SocketTuner | undefined {
       for (const descriptor of sockets(libc)) {
         if (isMeant(descriptor)) libc.abort(descriptor);
       }
+    },
+    abortUnanswered(silenceMs) {
+      const dead = [...sockets(libc)].filter((each) => (libc.unansweredMs(each) ?? -1) >= silenceMs);
+      return dead.filter((each) => libc.abort(each)).length;
     },
   };
 }

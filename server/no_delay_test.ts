@@ -103,6 +103,26 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "abortUnanswered leaves alone who reads nothing, for as long as that acknowledges it",
+  ...suite,
+  ignore: !isLinux,
+  async fn() {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    using pager = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    using writer = await listener.accept();
+    const bytes = 32 << 20;
+    const writing = (async () => {
+      for (let left = new Uint8Array(bytes); left.length > 0;) left = left.subarray(await writer.write(left));
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // the kernel asks whether there is room by now
+    assert.equal(tuner?.abortUnanswered(0), 0);
+    const into = new Uint8Array(1 << 20);
+    for (let count = 0; count < bytes;) count += await pager.read(into) ?? assert.fail("it was ended");
+    await writing;
+  },
+});
+
 for (
   const [ip, spelling] of [["::ffff:127.0.0.1", "[::ffff:7f00:1]"], ["fe80:0::1%eth0", "[fe80::1]"], [
     "10.0.0.1",

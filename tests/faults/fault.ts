@@ -17,6 +17,8 @@ export interface Fault {
   inject(scene: Scene): Promise<string | void>;
   /** Ends it, as far as that is not left to the gateway. */
   heal?(scene: Scene): Promise<void>;
+  /** What new sessions come to meanwhile, where they are not tried and refused. @default {"work"} */
+  meanwhile?: string;
   /** From then on, new sessions work again after so long, in milliseconds. */
   recoversWithinMs: number;
 }
@@ -111,7 +113,7 @@ function nameOf({ kind, transport, tty }: Departed): string {
 function toldBy(departed: readonly Departed[]): Map<string, Set<string>> {
   const told = new Map<string, Set<string>>();
   for (const each of departed) {
-    const said = each.error === "" ? "nothing: it ends" : general(each.error);
+    const said = general(each.error);
     told.set(said, (told.get(said) ?? new Set()).add(nameOf(each)));
   }
   return told;
@@ -119,6 +121,10 @@ function toldBy(departed: readonly Departed[]): Map<string, Set<string>> {
 
 /** What one run said and the next would say otherwise is left out. */
 export function general(said: string): string {
-  return said.replaceAll(/127\.0\.0\.1:\d+/g, "ADDRESS").replaceAll(/faults-[0-9a-f]{8}/g, "POD")
+  return said.replaceAll(/read tcp \S+->\S+: read: connection reset by peer/g, "unexpected EOF")
+    .replaceAll(/unix \S+\.sock/g, "unix SOCKET").replaceAll(/127\.0\.0\.1:\d+/g, "ADDRESS").replaceAll(
+      /faults-[0-9a-f]{8}/g,
+      "POD",
+    )
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "ID").replaceAll(/\s+/g, " ").slice(0, 240);
 }

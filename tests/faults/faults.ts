@@ -53,7 +53,7 @@ async function main(): Promise<number> {
     try {
       const finding = await play(fault, scene);
       findings.push(finding);
-      console.log(`${lineOf(finding)} (${Math.round(performance.now() - beganMs)}ms)`);
+      console.log(`${lineOf(finding)} (${Math.round((performance.now() - beganMs) / 1000)}s)`);
     } catch (thrown) {
       failed++;
       console.log(`${fault.title} ... FAILED`);

@@ -32,7 +32,7 @@ export const GATEWAY: readonly Fault[] = [
   {
     title: "Postern gets SIGTERM twice",
     how: "`server.drainTimeoutSeconds` is 300 here, and the second comes a second after the first.",
-    arrangement: "patient",
+    ...{ arrangement: "patient", meanwhile: "are refused until it ends" },
     live: { outcome: "end", withinMs: 10_000, reasons: ["gateway_draining"] },
     inject: async ({ gateway }) => {
       gateway.signal("SIGTERM");
@@ -46,7 +46,7 @@ export const GATEWAY: readonly Fault[] = [
     recoversWithinMs: 5_000,
   },
   {
-    title: "Postern is killed",
+    ...{ title: "Postern is killed", meanwhile: "find nobody" },
     how: "`kill -9`, then started again.",
     live: {
       ...{ outcome: "end", withinMs: 10_000, reasons: ["gateway_lost"] },

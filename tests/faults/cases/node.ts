@@ -35,7 +35,7 @@ export const NODE: readonly Fault[] = [
     recoversWithinMs: 60_000,
   },
   {
-    title: "The pod is deleted",
+    ...{ title: "The pod is deleted", meanwhile: "are told that there is no such pod" },
     how: "`kubectl delete pod`; its grace period is one second. Then there is another pod.",
     live: {
       ...{ outcome: "end", withinMs: 40_000 },

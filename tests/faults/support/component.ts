@@ -6,6 +6,9 @@ import { eventually } from "../../e2e/support/wait.ts";
 /** How long a component may take from its start until it is well. */
 const HEALTH_MS = 60_000;
 
+/** Leaves to what is started none of the files that we were given open: a lock, say, that would be held for ever. */
+const WITHOUT_OURS = 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec "$@"';
+
 /** A component of the cluster that was killed, and how it is brought back. */
 export interface Killed {
   /** Starts it as it was, and waits until it is well. */
@@ -22,7 +25,7 @@ export async function killComponent(component: Component): Promise<Killed> {
 }
 
 async function start(component: Component, command: string[], { log }: Process): Promise<void> {
-  const started = await startInBackground(command, log);
+  const started = await startInBackground(["sh", "-c", WITHOUT_OURS, "sh", ...command], log);
   const state = await machine();
   state.processes[component] = started;
   await saveState(state);
