@@ -17,20 +17,39 @@ export function lineOf({ fault, sessions, reasons, toldAfterMs, recoveredAfterMs
   return `${fault.title}: ${live}; new ones after ${seconds(recoveredAfterMs)} ... ok`;
 }
 
-/** Writes what was seen into the document, and leaves the rest of it as it is. */
-export async function writeFailureModes(findings: readonly Finding[]): Promise<void> {
-  const [first] = findings;
-  if (first === undefined) return;
-  const summary = [
-    `${first.sessions} sessions of every kind were live each time.`,
-    "",
-    "| what fails | live sessions | the reason in their last events | new sessions meanwhile | new sessions work again |",
-    "| --- | --- | --- | --- | --- |",
-    ...findings.map(rowOf),
-    "",
-    ...findings.flatMap(detailsOf),
+/**
+ * Writes what was seen into the document. What was not tried this time stays as it is there.
+ *
+ * @param titles of all faults, in their order
+ */
+export async function writeFailureModes(
+  titles: readonly string[],
+  findings: readonly Finding[],
+): Promise<void> {
+  const before = await Deno.readTextFile(FILE);
+  const rows: string[] = [];
+  const sections: string[] = [];
+  for (const title of titles) {
+    const finding = findings.find(({ fault }) => fault.title === title);
+    const row = finding === undefined ? rowBefore(before, title) : rowOf(finding);
+    const section = finding === undefined ? sectionBefore(before, title) : sectionOf(finding);
+    if (row !== undefined) rows.push(row);
+    if (section !== undefined) sections.push(section);
+  }
+  const head = [
+    "| what fails | with so many live | live sessions | the reason in their last events | new sessions meanwhile | new sessions work again |",
+    "| --- | --- | --- | --- | --- | --- |",
   ];
-  await writePart("faults", summary.join("\n").trimEnd());
+  await writePart("faults", [...head, ...rows, "", sections.join("\n\n")].join("\n"));
+}
+
+function rowBefore(document: string, title: string): string | undefined {
+  return document.split("\n").find((line) => line.replace(/^\| /, "").split(" | ")[0]?.trim() === title);
+}
+
+function sectionBefore(document: string, title: string): string | undefined {
+  const sections = document.split(/^(?=### |<!-- )/m);
+  return sections.find((each) => each.startsWith(`### ${title}\n`))?.trimEnd();
 }
 
 /** Replaces what stands between the marks of this part. */
@@ -45,9 +64,10 @@ export async function writePart(name: string, text: string): Promise<void> {
   );
 }
 
-function rowOf({ fault, meanwhile, reasons, toldAfterMs, recoveredAfterMs }: Finding): string {
+function rowOf({ fault, sessions, meanwhile, reasons, toldAfterMs, recoveredAfterMs }: Finding): string {
   const cells = [
     fault.title,
+    String(sessions),
     toldAfterMs === undefined ? "go on" : `end within ${range(toldAfterMs)}`,
     [...reasons.keys()].toSorted().map((reason) => `\`${reason}\``).join(", ") || "none: they go on",
     meanwhile === undefined ? fault.meanwhile ?? "work" : "are refused, with a reason",
@@ -56,7 +76,7 @@ function rowOf({ fault, meanwhile, reasons, toldAfterMs, recoveredAfterMs }: Fin
   return `| ${cells.join(" | ")} |`;
 }
 
-function detailsOf({ fault, told, meanwhile }: Finding): string[] {
+function sectionOf({ fault, told, meanwhile }: Finding): string {
   const lines = [`### ${fault.title}`, "", fault.how, ""];
   const byText = [...told].toSorted(([a], [b]) => a < b ? -1 : 1);
   if (byText.length > 0) {
@@ -67,7 +87,7 @@ function detailsOf({ fault, told, meanwhile }: Finding): string[] {
   if (meanwhile !== undefined) {
     lines.push("A client that opens a session meanwhile is told:", "", `- ${quoted(general(meanwhile))}`, "");
   }
-  return lines;
+  return lines.join("\n").trimEnd();
 }
 
 function quoted(said: string): string {

@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Lets the gateway's clock be stepped, by {@linkcode FaultGateway.stepClock}. */
   hasOwnClock?: boolean;
   sessions?: GivenConfiguration["sessions"];
+  /** Flags of the platform's beside those of `deno task start`. */
+  flags?: readonly string[];
 }
 
 /** Debian's libfaketime; `dpkg -L libfaketime` names it. */
@@ -77,7 +79,9 @@ export class FaultGateway implements AsyncDisposable {
   async spawn(): Promise<number> {
     const startedMs = performance.now();
     const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
-    const command = [...await startCommand(), "--config", this.path("gateway.yaml")];
+    const [binary = "", run = "", ...args] = await startCommand();
+    const flags = this.#options.flags ?? [];
+    const command = [binary, run, ...flags, ...args, "--config", this.path("gateway.yaml")];
     const log = this.path(`gateway-${++this.#starts}.log`);
     const child = new Deno.Command("sh", {
       args: ["-c", redirect, "sh", log, ...command],

@@ -1,0 +1,178 @@
+/**
+ * A mixed load for a while, and whether anything grows by it.
+ *
+ *     deno task soak [--minutes 30] [--sessions 48] [--write]
+ *
+ * Live sessions of every kind that talk, crowds that come and go, short commands, refusals and plain requests. The heap after a
+ * collection, resident memory, file descriptors and timers are sampled; each must be flat after the warm-up, or the run
+ * ends with 1. It takes about a third of a core. `--write` writes docs/failure-modes.md.
+ */
+
+// deno-lint-ignore-file no-console -- a command line program
+
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { runningCluster, tokenOf } from "../e2e/support/cluster.ts";
+import { sleep } from "../e2e/support/wait.ts";
+import { writePart } from "./report.ts";
+import { Crowd } from "./support/crowd.ts";
+import { FaultGateway } from "./support/gateway.ts";
+import { CONTAINER, Pod } from "./support/pod.ts";
+
+/** How often it is sampled, in milliseconds. */
+const SAMPLE_MS = 5_000;
+/** The part of the time in which caches fill and the heap finds its size. */
+const WARM_UP = 0.3;
+
+/** What must not grow: by how much a minute it may, on the line through all samples after the warm-up. */
+const GAUGES = {
+  heapMegabytes: { name: "heap after a collection, MB", mostPerMinute: 0.25 },
+  residentMegabytes: { name: "resident memory, MB", mostPerMinute: 1 },
+  descriptors: { name: "file descriptors", mostPerMinute: 0.5 },
+  timers: { name: "timers", mostPerMinute: 0.5 },
+} as const;
+
+type Gauge = keyof typeof GAUGES;
+type Sample = { minutes: number } & Record<Gauge, number>;
+
+const Inside = z.object({ heapBytes: z.number(), timers: z.number() });
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "30" },
+    sessions: { type: "string", default: "48" },
+    write: { type: "boolean", default: false },
+  },
+});
+
+Deno.exitCode = await main();
+
+async function main(): Promise<number> {
+  const cluster = await runningCluster();
+  const minutes = Number(values.minutes);
+  await using pod = await Pod.create(cluster);
+  const gauge = fileURLToPath(new URL("support/gauge.ts", import.meta.url));
+  await using gateway = await FaultGateway.start(cluster, {
+    flags: ["--preload", gauge, "--v8-flags=--expose-gc"],
+  });
+  const { kubeconfig } = gateway;
+  const around = { cluster, kubeconfig, pod: pod.name };
+  await using crowd = await Crowd.gather({ ...around, size: Number(values.sessions) });
+  const until = performance.now() + minutes * 60_000;
+  const samples: Sample[] = [];
+  const done = { commands: 0, crowds: 0, requests: 0 };
+  const isTime = () => performance.now() < until;
+  const load = [
+    repeat(isTime, 2_000, async () => {
+      await shortCommand(around);
+      done.commands++;
+    }),
+    repeat(isTime, 30_000, async () => {
+      await using _visitors = await Crowd.gather({ ...around, size: 12 });
+      done.crowds++;
+    }),
+    repeat(isTime, 500, async () => {
+      await plainRequests(gateway, await tokenOf(cluster, "alice"));
+      done.requests += 2;
+    }),
+    repeat(isTime, SAMPLE_MS, async () => {
+      const sample = await sampleOf(gateway, minutes - (until - performance.now()) / 60_000);
+      if (sample !== undefined) samples.push(sample);
+    }),
+  ];
+  await Promise.all(load);
+  await crowd.allAlive(10_000);
+  const cpuShare = await cpuSeconds(gateway.pid) / (minutes * 60);
+
+  const warm = samples.filter(({ minutes: at }) => at >= minutes * WARM_UP);
+  const lines: string[] = [];
+  let isFlat = warm.length >= 10;
+  for (const [key, { name, mostPerMinute }] of Object.entries(GAUGES) as [Gauge, typeof GAUGES[Gauge]][]) {
+    const slope = slopeOf(warm.map((each) => [each.minutes, each[key]]));
+    const ofAll = warm.map((each) => each[key]);
+    const [least, most] = [Math.min(...ofAll), Math.max(...ofAll)].map((each) => each.toFixed(0));
+    const isWell = slope <= mostPerMinute;
+    isFlat &&= isWell;
+    lines.push(`| ${name} | ${least} | ${most} | ${slope.toFixed(2)} | ${mostPerMinute} |`);
+    console.log(`${name}: ${least} to ${most}, ${slope.toFixed(2)} a minute ... ${isWell ? "ok" : "FAILED"}`);
+  }
+  const load30 =
+    `${values.sessions} live sessions, ${done.commands} commands, ${done.crowds} crowds of 12, ` +
+    `${done.requests} requests; the gateway took ${(cpuShare * 100).toFixed(0)} % of a core`;
+  console.log(`${minutes} minutes: ${load30}`);
+  if (values.write && isFlat) {
+    const head = `\`deno task soak --minutes ${minutes} --write\`: ${load30}.`;
+    const table = [
+      "| after the warm-up | least | most | growth a minute | may grow by |",
+      "| --- | --- | --- | --- | --- |",
+    ];
+    await writePart("soak", [head, "", ...table, ...lines].join("\n"));
+  }
+  console.log(`${isFlat ? "ok | 1 passed | 0 failed" : "FAILED | 0 passed | 1 failed"}`);
+  return isFlat ? 0 : 1;
+}
+
+/** Does something again and again, begun every so many milliseconds, or later where it takes longer. */
+async function repeat(isTime: () => boolean, everyMs: number, act: () => Promise<void>): Promise<void> {
+  while (isTime()) {
+    const beganMs = performance.now();
+    await act();
+    await sleep(Math.max(0, everyMs - (performance.now() - beganMs)));
+  }
+}
+
+async function shortCommand({ cluster, kubeconfig, pod }: {
+  cluster: Awaited<ReturnType<typeof runningCluster>>;
+  kubeconfig: string;
+  pod: string;
+}): Promise<void> {
+  const { code } = await new Deno.Command(cluster.paths.goClient, {
+    args: [
+      ...["exec", "--kubeconfig", kubeconfig, "--context", "alice", "--pod", pod],
+      ...["--container", CONTAINER, "--", "sh", "-c", "head -c 100000 /dev/zero; exit 3"],
+    ],
+    ...{ stdin: "null", stdout: "null", stderr: "null" },
+  }).output();
+  if (code !== 3) throw new Error(`a command ended with ${code}`);
+}
+
+/** One that is passed on, and one that is refused. */
+async function plainRequests({ port, ca }: FaultGateway, token: string): Promise<void> {
+  using client = Deno.createHttpClient({ caCerts: [ca.cert], poolMaxIdlePerHost: 0 });
+  const pods = `https://127.0.0.1:${port}/api/v1/namespaces/default/pods`;
+  for (const [path, code] of [["?limit=5", 200], ["/shell/exec?command=true&stdout=true", 400]] as const) {
+    const headers = { Authorization: `Bearer ${token}` };
+    const answer = await fetch(pods + path, { client, headers });
+    await answer.body?.cancel();
+    if (answer.status !== code) throw new Error(`${path} was answered with ${answer.status}`);
+  }
+}
+
+async function sampleOf(gateway: FaultGateway, minutes: number): Promise<Sample | undefined> {
+  const text = await Deno.readTextFile(gateway.path("gauge.jsonl")).catch(() => "");
+  const last = text.trimEnd().split("\n").at(-1);
+  if (last === undefined || last === "") return undefined;
+  const { heapBytes, timers } = Inside.parse(JSON.parse(last));
+  const status = await Deno.readTextFile(`/proc/${gateway.pid}/status`);
+  const residentKilobytes = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
+  const descriptors = (await Array.fromAsync(Deno.readDir(`/proc/${gateway.pid}/fd`))).length;
+  const [heapMegabytes, residentMegabytes] = [heapBytes / 1e6, residentKilobytes / 1e3];
+  return { minutes, heapMegabytes, residentMegabytes, descriptors, timers };
+}
+
+/** Least squares: how much `y` grows for each `x`. */
+function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
+  const mean = (of: (point: readonly [number, number]) => number) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const [meanX, meanY] = [mean(([x]) => x), mean(([, y]) => y)];
+  const covariance = mean(([x, y]) => (x - meanX) * (y - meanY));
+  return covariance / mean(([x]) => (x - meanX) ** 2);
+}
+
+/** @see proc_pid_stat(5): fields 14 and 15, in hundredths of a second */
+async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

@@ -1,0 +1,48 @@
+/**
+ * Preloaded into a gateway, to see from within what cannot be seen from without: the heap after a collection, and timers that
+ * are set. A line of JSON every five seconds, to `gauge.jsonl` beside the configuration.
+ */
+
+import { dirname, join } from "node:path";
+
+const EVERY_MS = 5_000;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+const timers = new Set<Timer>();
+const { setTimeout, setInterval, clearTimeout, clearInterval } = globalThis;
+
+// Only timers of the web are counted: `node:http`'s own are off in the gateway.
+Object.assign(globalThis, {
+  setTimeout: (act: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+    const id = setTimeout(() => {
+      timers.delete(id);
+      act(...args);
+    }, ms);
+    timers.add(id);
+    return id;
+  },
+  setInterval: (act: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+    const id = setInterval(act, ms, ...args);
+    timers.add(id);
+    return id;
+  },
+  clearTimeout: (id?: Timer) => {
+    if (id !== undefined) timers.delete(id);
+    clearTimeout(id);
+  },
+  clearInterval: (id?: Timer) => {
+    if (id !== undefined) timers.delete(id);
+    clearInterval(id);
+  },
+});
+
+const file = join(dirname(Deno.args[1] ?? ""), "gauge.jsonl");
+const collect: unknown = Reflect.get(globalThis, "gc");
+
+setInterval(() => {
+  if (typeof collect === "function") collect();
+  const { heapUsed, external } = Deno.memoryUsage();
+  const line = JSON.stringify({ heapBytes: heapUsed + external, timers: timers.size });
+  Deno.writeTextFileSync(file, `${line}\n`, { append: true });
+}, EVERY_MS);
