@@ -64,7 +64,7 @@ async function serve(
   log: Logger,
   tuner: SocketTuner | undefined,
 ): Promise<number> {
-  const { kubernetes, server: { tls, address, port, limits, drainTimeoutSeconds } } = configuration;
+  const { kubernetes, server: { tls, address, port, limits, ...shutdown } } = configuration;
   const connection = kubernetes.kubeconfig === undefined
     ? inClusterConnection()
     : await readKubeconfig(kubernetes.kubeconfig, kubernetes.context);
@@ -114,8 +114,9 @@ async function serve(
   const { first, hurry } = hearSignals();
   const signal = await first;
   readiness.drain();
+  const { drainTimeoutSeconds, shutdownDelaySeconds } = shutdown;
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
-  await front.drain(drainTimeoutSeconds * 1000, { hurry });
+  await front.drain(drainTimeoutSeconds * 1000, { leastMs: shutdownDelaySeconds * 1000, hurry });
   stopLooking();
   await stopSettling();
   await atMost(LEAVE_UNDONE_MS, sweeper.close());

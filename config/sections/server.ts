@@ -78,6 +78,15 @@ export const server = section({
         "ended at once. Raise it where a load balancer hides the clients' own addresses.",
     }),
   }).prefault({}).meta({ description: "Bounds on what a client may cost." }),
+  shutdownDelaySeconds: wholeNumber({
+    from: 0,
+    to: 3600,
+    fallback: 0,
+    description:
+      "How long the gateway answers after SIGTERM at least, though no session is left to wait for: `/readyz` and " +
+      "new sessions with 503, so that who balances finds another one before this one is gone. Counts as part of " +
+      "`drainTimeoutSeconds`, and is no longer than that.",
+  }),
   drainTimeoutSeconds: wholeNumber({
     from: 0,
     to: 86400,
