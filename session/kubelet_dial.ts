@@ -5,6 +5,9 @@ import type { ByteConnection } from "./byte_connection.ts";
 import { startGatedTls } from "./gated_tls.ts";
 import { StreamConnection } from "./stream_connection.ts";
 
+/** Of one name. */
+const MAX_ADDRESSES = 4;
+
 /** How to reach a kubelet and whom to trust there. */
 export interface KubeletEndpoint {
   /** An address of the node, or a name of it. */
@@ -29,6 +32,8 @@ export interface DialOptions {
   /** Whether an IP address may be dialled: asked of the very address, before anything is sent there. */
   isAllowedAddress: (ip: string) => boolean;
   signal: AbortSignal;
+  /** The addresses of a name, best first. @default {as the system finds them} */
+  lookup?: (name: string) => Promise<readonly string[]>;
 }
 
 /** The kubelet could not be reached, or is not whom we asked for. `message` is for the client. */
@@ -65,7 +70,7 @@ export async function dialKubelet(
 async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise<ByteConnection> {
   const { host, port, serverName = host, caCerts, clientCertificate, insecureSkipTLSVerify = false } =
     endpoint;
-  const tcp = await Deno.connect({ hostname: await allowedAddress(host, options), port });
+  const tcp = await connectToAny(await allowedAddresses(host, options), port);
   try {
     tcp.setNoDelay(true);
     // By the system's times, 2 hours on most: the platform sets no others. Pings find out sooner, where they are answered.
@@ -85,20 +90,37 @@ async function connect(endpoint: KubeletEndpoint, options: DialOptions): Promise
 }
 
 /**
- * The address to dial. A name is looked up once, here, so that what is dialled is what was asked about: a name that answers
- * otherwise a moment later leads nowhere else.
+ * The addresses to dial, one after the other. A name is looked up once, here, so that what is dialled is what was asked about: a
+ * name that answers otherwise a moment later leads nowhere else.
  */
-async function allowedAddress(host: string, { isAllowedAddress }: DialOptions): Promise<string> {
-  const addresses = isIP(host) === 0
-    ? await lookup(host, { all: true, verbatim: true })
-    : [{ address: host }];
-  const allowed = addresses.find(({ address }) => isAllowedAddress(address));
-  if (allowed !== undefined) return allowed.address;
-  const found = addresses.map(({ address }) => address).join(", ");
-  const named = found === host ? host : `${host} (${found})`;
+async function allowedAddresses(
+  host: string,
+  { isAllowedAddress, lookup = systemLookup }: DialOptions,
+): Promise<readonly string[]> {
+  const addresses = isIP(host) === 0 ? await lookup(host) : [host];
+  const allowed = addresses.filter(isAllowedAddress);
+  if (allowed.length > 0) return allowed.slice(0, MAX_ADDRESSES);
+  const named = addresses[0] === host ? host : `${host} (${addresses.slice(0, MAX_ADDRESSES).join(", ")})`;
   throw new Refusal("Forbidden", `the node's address ${named} is not one that the gateway may dial`, {
     rule: "node-address",
   });
+}
+
+async function systemLookup(name: string): Promise<readonly string[]> {
+  return (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address);
+}
+
+/** The first that takes a connection; what the last one said where none does. */
+async function connectToAny(addresses: readonly string[], port: number): Promise<Deno.TcpConn> {
+  let refusal: unknown;
+  for (const hostname of addresses) {
+    try {
+      return await Deno.connect({ hostname, port });
+    } catch (thrown) {
+      refusal = thrown;
+    }
+  }
+  throw refusal;
 }
 
 /** What the platform says, as people read it in Kubernetes; its own words where there are none. */

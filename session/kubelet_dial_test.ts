@@ -106,21 +106,38 @@ for (const host of ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.0.0.1
   });
 }
 
-Deno.test("a name of several addresses is dialled at one that is allowed, and judged by its own name", async () => {
+Deno.test("attack: a name that answers otherwise a moment later leads nowhere else", async () => {
+  await withEcho(async (endpoint) => {
+    using internal = Deno.listen({ hostname: "127.0.0.2", port: endpoint.port });
+    const reached = internal.accept().then(() => assert.fail("it was reached"), () => {});
+    const answers = [["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"]];
+    const lookup = () => Promise.resolve(answers.shift() ?? assert.fail("it was asked again and again"));
+    const isAllowedAddress = (ip: string) => ip === "127.0.0.1";
+    const options = { ...OPTIONS, isAllowedAddress, lookup };
+    const connection = await dialKubelet({ ...endpoint, host: "node1" }, options);
+    connection.close();
+    assert.equal(answers.length, 2, "it is asked once for each session");
+    await assert.rejects(dialKubelet({ ...endpoint, host: "node1" }, options), {
+      name: "Refusal",
+      message: "the node's address node1 (127.0.0.2) is not one that the gateway may dial",
+    });
+    internal.close();
+    await reached;
+  });
+});
+
+Deno.test("of the addresses of a name, those that are allowed are tried, one after the other", async () => {
   await withEcho(async (endpoint) => {
     const asked: string[] = [];
     const isAllowedAddress = (ip: string) => {
       asked.push(ip);
-      return ip === "127.0.0.1";
+      return ip !== "127.0.0.2";
     };
-    const named = { ...endpoint, host: "localhost" };
-    await assert.rejects(
-      dialKubelet(named, { ...OPTIONS, isAllowedAddress }),
-      /not valid for name "localhost"|localhost/,
-    );
-    const connection = await dialKubelet({ ...named, serverName: "node1" }, { ...OPTIONS, isAllowedAddress });
+    const lookup = () => Promise.resolve(["127.0.0.2", "127.0.0.3", "127.0.0.1"]); // nobody listens at the second
+    const options = { ...OPTIONS, isAllowedAddress, lookup };
+    const connection = await dialKubelet({ ...endpoint, host: "node1" }, options);
     connection.close();
-    assert.ok(asked.includes("127.0.0.1"));
+    assert.deepEqual(asked, ["127.0.0.2", "127.0.0.3", "127.0.0.1"]);
   });
 });
 
