@@ -44,6 +44,8 @@ export async function resolveTarget(
   if (uid === undefined || pod.metadata?.name !== name || pod.metadata.namespace !== namespace) {
     throw new Refusal("InternalError", "the API server answered with another pod");
   }
+  // A session keeps its pod for as long as it lives, and who wrote which of its fields is up to half of it.
+  pod.metadata.managedFields = undefined;
   const container = request.purpose === "portforward"
     ? undefined
     : chooseContainer(pod, request.container, options.defaultContainerAnnotation);

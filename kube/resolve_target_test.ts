@@ -64,6 +64,13 @@ Deno.test("resolveTarget gives the very pod whose UID it pins", async () => {
   assert.equal(target.podUid, target.pod.metadata?.uid);
 });
 
+Deno.test("resolveTarget leaves out who wrote the pod's fields: thousands of sessions keep their pods", async () => {
+  const pod = { ...POD, metadata: { ...POD.metadata, managedFields: [{ manager: "kubectl" }] } };
+  const target = await scene(whole(pod)).resolve();
+  assert.equal(target.pod.metadata?.managedFields, undefined);
+  assert.deepEqual(target.pod.spec, POD.spec);
+});
+
 Deno.test("a port-forward has no container, however many there are", async () => {
   const pod = { ...POD, spec: { ...POD.spec, containers: [{ name: "a" }, { name: "b" }] } };
   assert.equal((await scene(whole(pod)).resolve({ purpose: "portforward" })).container, undefined);
