@@ -44,7 +44,7 @@ const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
  *     | flags 8 | payload length 24 |                | flags 8 | length 24      |
  *
  * Control frames come whole. DATA comes in pieces as it arrives, so a 16 MB frame needs no buffer: what is held is
- * at most one control frame. It is stricter than the Go library that kubelets use (version, flags, lengths and header blocks
+ * at most one control frame. DATA without bytes and FIN is passed over. It is stricter than the Go library that kubelets use (version, flags, lengths and header blocks
  * must be right to the bit): what two parsers could read differently is refused.
  *
  * @see draft-mbelshe-httpbis-spdy-00, 2.2 and 2.6
@@ -127,6 +127,8 @@ export class FrameDecoder {
     if (word >>> 31 === 0) {
       if (word === 0) throw new ProtocolError("stream_id_zero", "DATA on stream 0");
       if ((flags & ~FLAG.FIN) !== 0) throw new ProtocolError("flags_unknown", `DATA with flags ${flags}`);
+      // It says nothing, and costs who passes it on more than who sends it.
+      if (length === 0 && flags === 0) return payload;
       this.#data = { id: word, fin: flags === FLAG.FIN, remaining: length };
       const end = Math.min(bytes.length, payload + length);
       if (end > payload || length === 0) {

@@ -59,7 +59,8 @@ const VECTORS: { name: string; bytes: string; want: string[] }[] = [
   { name: "DATA", bytes: "00000003 00000003 6c730a", want: ["data 3 6c730a"] },
   { name: "E-44 DATA with FIN and payload", bytes: "00000003 01000002 6869", want: ["data 3 6869 fin"] },
   { name: "half-close", bytes: "00000003 01000000", want: ["data 3  fin"] },
-  { name: "DATA on the last id", bytes: "7fffffff 00000000", want: ["data 2147483647 "] },
+  { name: "DATA on the last id", bytes: "7fffffff 00000001 61", want: ["data 2147483647 61"] },
+  { name: "a flood of DATA that says nothing", bytes: "00000003 00000000".repeat(64), want: [] },
   {
     name: "RST_STREAM CANCEL",
     bytes: "80030003 00000008 00000005 00000005",
