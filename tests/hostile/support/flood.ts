@@ -30,6 +30,7 @@ export class Flood implements AsyncDisposable {
     this.#closed.push(closed.promise);
     let isOpen = false;
     socket.on("error", () => {}); // it is ended with a reset
+    socket.once("end", () => socket.destroy());
     socket.resume();
     socket.once("connect", () => {
       isOpen = true;
