@@ -20,6 +20,7 @@ import { addressFilter } from "./kube/node_address.ts";
 import { NodeCache } from "./kube/node_cache.ts";
 import { readPod } from "./kube/read_pod.ts";
 import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
+import { Refusal } from "./kube/status.ts";
 import type { Target } from "./kube/target.ts";
 import type { Logger } from "./log/logger.ts";
 import { Recordings } from "./recording/recordings.ts";
@@ -100,7 +101,7 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     },
     slots: new SessionSlots(sessions.maxSessions),
     sessions: sessionsHere,
-    ...(sessions.recheck === "on" && { rechecks: openRechecks(parts) }),
+    ...(sessions.recheck === "on" && { rechecks: openRechecks(parts, authenticator) }),
     api: createApi({
       access: (user, attributes, signal) => authorizer.access(user, attributes, signal),
       catalog,
@@ -139,7 +140,10 @@ function stepsOf(
 }
 
 /** Asks about live sessions, out of memories of its own: those of the other steps may be older than a quarter of a period. */
-function openRechecks({ configuration, client, journal, log }: Parts): Gate["rechecks"] {
+function openRechecks(
+  { configuration, client, journal, log }: Parts,
+  authenticator: Authenticator,
+): Gate["rechecks"] {
   const { authentication, kubernetes, sessions } = configuration;
   const { recheckSeconds, recheckGraceSeconds, maxSessions } = sessions;
   const memory = { cacheTtlSeconds: recheckSeconds / 4, cacheEntries: Math.max(4096, maxSessions * 2) };
@@ -159,7 +163,16 @@ function openRechecks({ configuration, client, journal, log }: Parts): Gate["rec
     },
   });
   const steps = stepsOf(configuration, new Authenticator(client, reviews), new Authorizer(client, memory));
-  return { schedule, steps };
+  const authenticate: AnsweredAgain["authenticate"] = async (token, signal) => {
+    try {
+      return await steps.authenticate(token, signal);
+    } catch (thrown) {
+      // Whoever comes again with it is asked about, too.
+      if (thrown instanceof Refusal && thrown.reason === "Unauthorized") authenticator.forget(token);
+      throw thrown;
+    }
+  };
+  return { schedule, steps: { ...steps, authenticate } };
 }
 
 /** Opens sessions at the kubelet of their pod. */

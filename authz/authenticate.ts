@@ -55,6 +55,11 @@ export class Authenticator {
     return user;
   }
 
+  /** Believes no more what was remembered of `token`: somebody has been told otherwise. */
+  forget(token: string): void {
+    this.#cache.forget(token);
+  }
+
   async #review(token: string): Promise<Reviewed> {
     const { audiences } = this.#options;
     const review = {

@@ -28,6 +28,14 @@ Deno.test("authenticate returns the user as the review says it, and asks once wi
   assert.equal(asked.length, 1);
 });
 
+Deno.test("attack: a token that is known to be revoked lives on in no memory", async () => {
+  const { authenticator, asked } = scene({ authenticated: true, user: ALICE });
+  await authenticator.authenticate("token");
+  authenticator.forget("token");
+  await authenticator.authenticate("token");
+  assert.equal(asked.length, 2);
+});
+
 Deno.test("authenticate keeps no token for longer than the token says it lives", async () => {
   const { authenticator, asked } = scene({ authenticated: true, user: ALICE });
   const claims = Buffer.from(JSON.stringify({ exp: Math.floor(Date.now() / 1000) - 1 })).toString(

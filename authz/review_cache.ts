@@ -35,7 +35,7 @@ export class ReviewCache<T> {
    * @param signal ends this caller's wait
    */
   async get(key: string, ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const hash = createHmac("sha256", this.#hashKey).update(key).digest("base64");
+    const hash = this.#hash(key);
     const kept = this.#answers.get(hash);
     if (kept !== undefined) {
       this.#answers.delete(hash);
@@ -45,6 +45,15 @@ export class ReviewCache<T> {
       }
     }
     return await unlessAborted(this.#asking.get(hash) ?? this.#ask(hash, ask), signal);
+  }
+
+  /** What is kept of `key` is not true any more. */
+  forget(key: string): void {
+    this.#answers.delete(this.#hash(key));
+  }
+
+  #hash(key: string): string {
+    return createHmac("sha256", this.#hashKey).update(key).digest("base64");
   }
 
   #ask(hash: string, ask: () => Promise<T>): Promise<T> {

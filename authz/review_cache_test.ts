@@ -74,6 +74,15 @@ Deno.test("attack: a flood of made-up tokens makes nobody be asked about again w
   assert.equal(asked(), 21);
 });
 
+Deno.test("what is forgotten is asked anew, and nothing else is", async () => {
+  const { cache, ask } = scene();
+  await cache.get("key", ask);
+  await cache.get("other", ask);
+  cache.forget("key");
+  assert.equal(await cache.get("key", ask), "answer 3");
+  assert.equal(await cache.get("other", ask), "answer 2");
+});
+
 Deno.test("an answer that is used all the time holds no longer for that", async () => {
   const { cache, ask, turn } = scene();
   for (let ms = 0; ms < 100; ms += 10) {

@@ -57,6 +57,10 @@ async function outlive({ what, change, reason, message }: typeof CASES[number]):
     assert.match(end.annotations["postern.dev/message"] ?? "", message);
     assert.equal(end.responseStatus?.status, "Failure");
   }
+  if (reason !== "credential_revoked") return;
+  // What was remembered of the token when it was good is forgotten with its sessions.
+  const again = await scene.exchange(requestText(`POST ${EXEC}`, [...ALICE, ...SPDY]));
+  assert.equal(again.code, 401, again.body);
 }
 
 Deno.test({
