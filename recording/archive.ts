@@ -2,6 +2,7 @@ import { ChainSummaries } from "./chain/chain_summaries.ts";
 import { ChainWriter, dayOf } from "./chain/chain_writer.ts";
 import type { RecordingHeader, RecordingTrailer, StdinMode } from "./format/document.ts";
 import { newRecordingKey } from "./format/encryption.ts";
+import { PackingThread } from "./format/packing_thread.ts";
 import { type RecordedEvent, Recorder, type RecordingFile } from "./recorder.ts";
 import type { Signer } from "./format/signer.ts";
 import type { RecordingStore } from "./store.ts";
@@ -43,6 +44,7 @@ export class RecordingArchive {
   readonly #options: ArchiveOptions;
   readonly #chain: ChainWriter;
   readonly #heartbeat: ReturnType<typeof setInterval>;
+  readonly #thread = new PackingThread();
   readonly #givenUp = new Set<string>();
   /** Of the chains of others. */
   readonly summaries: ChainSummaries;
@@ -94,6 +96,7 @@ export class RecordingArchive {
         Recorder.begin(header, keys, file, {
           ...bounds,
           ...terms,
+          packer: (...batch) => this.#thread.pack(...batch),
           onFailure: (cause) => onFailure("a recording broke", cause, facts.auditId),
         }),
         this.#chain.add({ event: "began", recording: path, auditId: facts.auditId }),
@@ -141,6 +144,7 @@ export class RecordingArchive {
   /** Ends the chain. */
   async close(): Promise<void> {
     clearInterval(this.#heartbeat);
+    await this.#thread.close();
     await this.#chain.close();
     await this.#store[Symbol.asyncDispose]?.();
   }

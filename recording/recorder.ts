@@ -8,7 +8,7 @@ import {
   type StreamTotals,
   timestamp,
 } from "./format/document.ts";
-import { RecordingEncoder, type RecordingKeys } from "./format/recording_encoder.ts";
+import { type Packer, RecordingEncoder, type RecordingKeys } from "./format/recording_encoder.ts";
 import { RecordingError } from "./format/recording_error.ts";
 
 /** `in` is towards the pod, `out` is towards the client. */
@@ -46,6 +46,8 @@ export interface RecorderOptions {
   streams?: "digest" | "content";
   /** Whether the session ends where its recording cannot be written. */
   isRequired: boolean;
+  /** Makes the blocks. @default right here */
+  packer?: Packer;
   /** Called once, where the recording broke. */
   onFailure(cause: unknown): void;
 }
@@ -141,12 +143,11 @@ export class Recorder {
     now: Clock = steadyClock(),
   ): Promise<Recorder> {
     const startedAtMs = now();
-    const encoder = new RecordingEncoder(keys);
+    const encoder = new RecordingEncoder(keys, options.packer);
     const { stdin, streams = "content" } = options;
     const whole = { ...header, startedAt: timestamp(startedAtMs), stdin, streams };
     encoder.begin(whole);
-    encoder.seal(startedAtMs);
-    await withDeadline(file.append(encoder.take()), options.appendTimeoutMs);
+    await appendTo(file, encoder.take(startedAtMs), options.appendTimeoutMs);
     encoder.rest();
     return new Recorder(encoder, file, options, startedAtMs, now);
   }
@@ -197,8 +198,8 @@ export class Recorder {
     const atMs = this.#now();
     const trailer = { endedAt: timestamp(atMs), ...end, totals: this.#totals };
     try {
-      this.#encoder.end(trailer, atMs);
-      await withDeadline(this.#file.append(this.#encoder.take()), this.#options.appendTimeoutMs);
+      this.#encoder.end(trailer);
+      await this.#append(atMs);
       await this.#file.close();
       this.#encoder.rest();
       return this.#encoder.link.toHex();
@@ -292,11 +293,12 @@ export class Recorder {
       while (this.#encoder.isPending) {
         const startMs = this.#now();
         const bytes = this.#appendingBytes = this.#gatheredBytes;
-        if (startMs - this.#sealedAtMs >= this.#options.sealEveryMs) this.#seal(startMs);
-        const blocks = this.#encoder.take();
+        const isSealDue = startMs - this.#sealedAtMs >= this.#options.sealEveryMs;
+        if (isSealDue) this.#sealedAtMs = startMs;
+        const appended = this.#append(isSealDue ? startMs : undefined);
         this.#gatheredBytes = 0;
         if (this.#isWithinWindow()) this.#release();
-        await withDeadline(this.#file.append(blocks), this.#options.appendTimeoutMs);
+        await appended;
         this.#appendingBytes = 0;
         this.#aheadSinceMs = this.#gatheredBytes > 0 ? startMs : undefined;
         this.#adaptWindow(bytes, this.#now() - startMs);
@@ -333,9 +335,8 @@ export class Recorder {
     clearTimeout(timer);
   }
 
-  #seal(atMs: number): void {
-    this.#sealedAtMs = atMs;
-    this.#encoder.seal(atMs);
+  #append(sealAtMs: number | undefined): Promise<void> {
+    return appendTo(this.#file, this.#encoder.take(sealAtMs), this.#options.appendTimeoutMs);
   }
 
   #release(): void {
@@ -367,15 +368,15 @@ function totalsOf({ bytes, hashes }: StreamState): StreamTotals {
   };
 }
 
-/** @throws {RecordingError} `sink_stalled` */
-async function withDeadline(append: Promise<void>, ms: number): Promise<void> {
+/** Makes blocks durable. @throws {RecordingError} `sink_stalled`; what the file throws, and what making them threw */
+async function appendTo(file: RecordingFile, blocks: Promise<Uint8Array>, ms: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     const message = `the recording's store has not answered for ${ms / 1000} seconds`;
     timer = setTimeout(() => reject(new RecordingError("sink_stalled", message)), ms);
   });
   try {
-    await Promise.race([append, late]);
+    await Promise.race([blocks.then((bytes) => file.append(bytes)), late]);
   } finally {
     clearTimeout(timer);
   }

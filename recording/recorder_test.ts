@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import fc from "fast-check";
 import type { StdinMode } from "./format/document.ts";
-import { Recorder, type RecordingFile } from "./recorder.ts";
+import { type Clock, Recorder, type RecorderOptions, type RecordingFile } from "./recorder.ts";
+import { PackingThread } from "./format/packing_thread.ts";
 import { RecordingReader } from "./format/recording_reader.ts";
 import { Verifier } from "./format/signer.ts";
 import { FACTS } from "./test_recording.ts";
@@ -36,7 +40,7 @@ class SlowFile implements RecordingFile {
   }
 
   bytes(): Uint8Array {
-    return new Uint8Array(this.parts.flatMap((part) => [...part]));
+    return Buffer.concat(this.parts);
   }
 }
 
@@ -46,18 +50,27 @@ interface Started {
   failures: unknown[];
 }
 
-async function start(
-  options: { stdin?: StdinMode; isRequired?: boolean; windowBytes?: number; appendTimeoutMs?: number } = {},
-): Promise<Started> {
+interface StartOptions extends Partial<Pick<RecorderOptions, "maxWindowBytes" | "packer">> {
+  stdin?: StdinMode;
+  isRequired?: boolean;
+  windowBytes?: number;
+  appendTimeoutMs?: number;
+  now?: Clock;
+}
+
+async function start(options: StartOptions = {}): Promise<Started> {
   const file = new SlowFile();
   const failures: unknown[] = [];
   const { stdin = "content", isRequired = true, windowBytes = 1000, appendTimeoutMs = 10_000 } = options;
+  const { maxWindowBytes, packer, now } = options;
   const bounds = { windowBytes, windowMs: 60_000, appendTimeoutMs, sealEveryMs: 60_000, stdin, isRequired };
   const onFailure = (cause: unknown) => void failures.push(cause);
   const recorder = await Recorder.begin({ ...FACTS, auditId: "5f0c8d4e" }, { signer: undefined }, file, {
     ...bounds,
+    ...(maxWindowBytes !== undefined && { maxWindowBytes }),
+    ...(packer !== undefined && { packer }),
     onFailure,
-  });
+  }, now);
   return { recorder, file, failures };
 }
 
@@ -143,6 +156,93 @@ Deno.test("Recorder lets a session go ahead by its window, and no further until 
   file.go();
   await waiting;
   await recorder.end(END);
+});
+
+/** Lets all that can be done be done, but for what waits for a file. */
+async function settle(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+const paces = [
+  { name: "that takes all at once grows to its bound", appendMs: 0, goesAhead: 4000 },
+  { name: "that takes 1500 bytes in the time of a window is that", appendMs: 20_000, goesAhead: 1500 },
+  { name: "that takes little is the least", appendMs: 50_000, goesAhead: 1000 },
+];
+for (const { name, appendMs, goesAhead } of paces) {
+  Deno.test(`Recorder: the window of a file ${name}, and stays bounded when the file stalls`, async () => {
+    let nowMs = 0;
+    const { recorder, file } = await start({ maxWindowBytes: 4000, now: () => nowMs });
+    await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+    await settle();
+    file.stall();
+    recorder.push(out("x".repeat(500)));
+    await settle();
+    nowMs += appendMs;
+    file.go();
+    await settle();
+    file.stall();
+    let ahead = 0;
+    while (recorder.push(out("x".repeat(100))) === undefined && ahead < 10_000) {
+      ahead += 100;
+      if (ahead === 100) await settle(); // so that the first part is on its way, and the rest is gathered
+    }
+    assert.ok(ahead <= goesAhead && ahead >= goesAhead / 2, `${ahead} bytes ahead, ${goesAhead} expected`);
+    file.go();
+    await recorder.end(END);
+  });
+}
+
+Deno.test("Recorder leaves alone what a file is writing, whatever comes meanwhile", async () => {
+  const { recorder, file } = await start({ windowBytes: 100_000 });
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  await settle();
+  file.stall();
+  const said: string[] = [];
+  for (const letter of "abcdef") {
+    const text = letter.repeat(8_000);
+    said.push(text);
+    recorder.push(out(text));
+    await settle();
+  }
+  file.go();
+  await recorder.end(END);
+  const kept = read(file).flatMap((event) => event.type === "data" ? [event.bytes] : []);
+  assert.equal(await new Blob(kept.map((bytes) => bytes.slice())).text(), said.join(""));
+});
+
+Deno.test({
+  name: "Recorder beside a thread that packs keeps every byte in its place, and the chain whole",
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: async () => {
+    const thread = new PackingThread();
+    const packer: RecorderOptions["packer"] = (...batch) => thread.pack(...batch);
+    const noise = randomBytes(120_000);
+    const sizes = fc.array(fc.integer({ min: 1, max: noise.length }), { minLength: 1, maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.nat(3), async (sizes, waits) => {
+        const { recorder, file } = await start({ windowBytes: 200_000, maxWindowBytes: 800_000, packer });
+        await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+        const said: Uint8Array[] = [];
+        for (const [index, size] of sizes.entries()) {
+          const bytes = index % 2 === 0
+            ? noise.subarray(0, size)
+            : new Uint8Array(size).fill(0x61 + index % 20);
+          said.push(bytes.slice());
+          await recorder.push({ ...out(""), bytes });
+          if (waits > 0 && index % waits === 0) await new Promise((resolve) => setTimeout(resolve));
+        }
+        await recorder.end(END);
+        const kept = read(file).flatMap((event) => event.type === "data" ? [event.bytes.slice()] : []);
+        assert.ok(Buffer.concat(kept).equals(Buffer.concat(said)));
+        const verifier = new RecordingVerifier(new Verifier([]));
+        verifier.push(file.bytes());
+        assert.equal(verifier.end().fault, undefined);
+      }),
+      { numRuns: 8 },
+    );
+    await thread.close();
+  },
 });
 
 Deno.test("Recorder ends a session whose file does not answer in time", async () => {

@@ -11,7 +11,7 @@ const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 export const COMPRESS_FROM_BYTES = 128;
 
 /** Of AES-256-GCM, behind the ciphertext. */
-const TAG_BYTES = 16;
+export const TAG_BYTES = 16;
 
 /** A payload as it stands in a block. */
 export interface SealedPayload {

@@ -1,4 +1,4 @@
-import { BLOCK, type BlockKind, completeBlock, firstLink, HEAD_BYTES, LINK_BYTES, MAGIC } from "./block.ts";
+import { BLOCK, type BlockKind, encodeBlock, firstLink, HEAD_BYTES, MAGIC } from "./block.ts";
 import { type Chunk, ChunkEncoder } from "./chunk.ts";
 import {
   encodeDocument,
@@ -7,15 +7,12 @@ import {
   sealedBytes,
   timestamp,
 } from "./document.ts";
-import { COMPRESS_FROM_BYTES, isCompressed, packPayload } from "./payload.ts";
+import { type Batch, type ChainState, footBytes, packBatch, type PackedBatch } from "./pack_batch.ts";
 import { Room } from "./room.ts";
 import type { Signer } from "./signer.ts";
 
 /** Plain bytes that make a block, though more may be waiting. */
 const BLOCK_BYTES = 256 * 1024;
-
-/** Blocks that follow one that could not be made smaller are left as they are, this many: archives and pictures stay so for long. */
-const BLOCKS_LEFT = 7;
 
 /** What a recording is made with. */
 export interface RecordingKeys {
@@ -24,35 +21,45 @@ export interface RecordingKeys {
   key?: Uint8Array;
 }
 
+/** Makes blocks of a batch, in the buffer's first `bytes`, here or elsewhere. */
+export type Packer = (
+  buffer: Uint8Array<ArrayBuffer>,
+  bytes: number,
+  batch: Batch,
+) => PackedBatch | Promise<PackedBatch>;
+
 /**
  * A session in, the bytes of its recording out: no clock, no file. What it returns must be appended in this order, all of it.
  *
- * A chunk is copied once, to where it stands in its block, and blocks are made side by side: there are two rooms, one that is
- * filled and one that is being appended.
+ * A chunk is copied once, to where it stands in its block, and blocks are made side by side and in place. There are two rooms:
+ * one that is filled, and one that is packed and appended meanwhile.
  */
 export class RecordingEncoder {
   readonly #chunks = new ChunkEncoder();
   readonly #keys: RecordingKeys;
+  readonly #packer: Packer;
   #room = new Room();
-  #appended = new Room();
+  #taken = new Room();
+  /** Before the first block in the room. */
+  #startBytes = 0;
+  /** Those in the room. */
+  #blocks: { kind: BlockKind; payloadBytes: number }[] = [];
   /** Where in the room the data block begins whose payload is being gathered. */
   #dataAt: number | undefined;
-  readonly #link: Uint8Array = firstLink();
-  #blocks = 0;
-  #isSealed = true;
-  /** Blocks that are still to be left as they are, because one before them could not be made smaller. */
-  #incompressible = 0;
+  #state: ChainState = { link: firstLink(), blocks: 0, leftAlone: 0 };
 
-  constructor(keys: RecordingKeys) {
+  /** @param packer packs right here by default */
+  constructor(keys: RecordingKeys, packer: Packer = (buffer, _, batch) => packBatch(buffer, batch)) {
     this.#keys = keys;
+    this.#packer = packer;
   }
 
-  /** The link of the last block. */
+  /** The link of the last block that was taken. */
   get link(): Uint8Array {
-    return this.#link;
+    return this.#state.link;
   }
 
-  /** Whether there is something that no call has returned. */
+  /** Whether there is something to take. */
   get isPending(): boolean {
     return this.#room.length > 0;
   }
@@ -60,6 +67,7 @@ export class RecordingEncoder {
   /** Begins the file. */
   begin(header: RecordingHeader): void {
     this.#room.add(MAGIC);
+    this.#startBytes = MAGIC.length;
     this.#document(BLOCK.HEADER, header);
   }
 
@@ -70,73 +78,74 @@ export class RecordingEncoder {
     if (this.#room.length - this.#dataAt >= BLOCK_BYTES) this.#endData();
   }
 
-  /** A signature over all that there is so far; nothing where there is one, or nobody to sign. */
-  seal(atMs: number): void {
-    this.#endData();
-    const { signer } = this.#keys;
-    if (signer === undefined || this.#isSealed) return;
-    const at = timestamp(atMs);
-    const signature = signer.sign(sealedBytes(at, this.#link)).toBase64();
-    this.#document(BLOCK.SEAL, { at, key: signer.keyId, signature });
-    this.#isSealed = true;
-  }
-
   /** Ends the file. */
-  end(trailer: RecordingTrailer, atMs: number): void {
+  end(trailer: RecordingTrailer): void {
     this.#endData();
     this.#document(BLOCK.TRAILER, trailer);
-    this.seal(atMs);
   }
 
-  /** All that is pending, as blocks: a view that is valid until the next call of this or of `rest`. */
-  take(): Uint8Array {
+  /**
+   * Makes blocks of all that is pending. Others may be pushed meanwhile.
+   *
+   * @param sealAtMs when there is to be a signature over all of the file so far, behind it
+   * @returns a view that is valid until the next call of this or of `rest`
+   * @throws what the packer throws: the recording cannot go on
+   */
+  async take(sealAtMs?: number): Promise<Uint8Array> {
     this.#endData();
-    this.#appended.length = 0;
-    [this.#room, this.#appended] = [this.#appended, this.#room];
-    return this.#appended.bytes;
+    const batch = { start: this.#startBytes, blocks: this.#blocks, state: this.#state, key: this.#keys.key };
+    this.#startBytes = 0;
+    this.#blocks = [];
+    const room = this.#room;
+    this.#room = this.#taken;
+    this.#room.length = 0;
+    this.#taken = room;
+    const bytes = room.length;
+    const { buffer, length, state } = await this.#packer(room.lend(), bytes, batch);
+    room.takeBack(buffer, length);
+    this.#state = state;
+    if (sealAtMs !== undefined) this.#seal(room, sealAtMs);
+    return room.bytes;
   }
 
   /** Gives back all room: nothing is pending, nothing is being appended, and thousands of sessions are idle. */
   rest(): void {
     this.#room.release();
-    this.#appended.release();
+    this.#taken.release();
+  }
+
+  #seal(room: Room, atMs: number): void {
+    const { signer } = this.#keys;
+    if (signer === undefined) return;
+    const at = timestamp(atMs);
+    const signature = signer.sign(sealedBytes(at, this.#state.link)).toBase64();
+    const seal = encodeDocument({ at, key: signer.keyId, signature });
+    const block = encodeBlock(BLOCK.SEAL, 0, seal, this.#state.link);
+    room.add(block.bytes);
+    this.#state = { ...this.#state, link: block.link, blocks: this.#state.blocks + 1 };
   }
 
   #endData(): void {
-    const start = this.#dataAt;
-    if (start === undefined) return;
+    if (this.#dataAt === undefined) return;
+    this.#endBlock(this.#dataAt, BLOCK.DATA);
     this.#dataAt = undefined;
-    const plain = this.#room.bytes.subarray(start + HEAD_BYTES);
-    const mayCompress = this.#incompressible === 0;
-    const packed = packPayload(plain, this.#blocks + 1, { key: this.#keys.key, mayCompress });
-    if (!mayCompress) this.#incompressible--;
-    else if (plain.length >= COMPRESS_FROM_BYTES && !isCompressed(packed)) this.#incompressible = BLOCKS_LEFT;
-    if (packed.payload !== plain) {
-      this.#room.length = start + HEAD_BYTES;
-      this.#room.add(packed.payload);
-    }
-    this.#endBlock(start, BLOCK.DATA, packed.flags);
   }
 
   #document(kind: BlockKind, document: Parameters<typeof encodeDocument>[0]): void {
     const start = this.#beginBlock();
     this.#room.add(encodeDocument(document));
-    this.#endBlock(start, kind, 0);
+    this.#endBlock(start, kind);
   }
 
   /** @returns where it begins */
   #beginBlock(): number {
     const start = this.#room.length;
-    this.#room.reserve(HEAD_BYTES);
-    this.#room.length += HEAD_BYTES;
+    this.#room.skip(HEAD_BYTES);
     return start;
   }
 
-  #endBlock(start: number, kind: BlockKind, flags: number): void {
-    this.#room.reserve(LINK_BYTES);
-    this.#room.length += LINK_BYTES;
-    this.#link.set(completeBlock(this.#room.bytes.subarray(start), kind, flags, this.#link));
-    this.#blocks++;
-    this.#isSealed = false;
+  #endBlock(start: number, kind: BlockKind): void {
+    this.#blocks.push({ kind, payloadBytes: this.#room.length - start - HEAD_BYTES });
+    this.#room.skip(footBytes(this.#keys.key));
   }
 }

@@ -12,6 +12,7 @@ export class RecordingError extends Error {
       | "payload_invalid"
       | "signature_wrong"
       | "key_missing"
+      | "packing_failed"
       | "sink_stalled",
     message: string,
     options?: ErrorOptions,

@@ -35,6 +35,26 @@ export class Room {
     this.length += bytes.length;
   }
 
+  /** Leaves bytes for later, whatever they are. */
+  skip(bytes: number): void {
+    this.reserve(bytes);
+    this.length += bytes;
+  }
+
+  /** Lends the buffer out; there is none until it comes back. */
+  lend(): Uint8Array<ArrayBuffer> {
+    const lent = this.#buffer;
+    this.#buffer = new Uint8Array();
+    this.length = 0;
+    return lent;
+  }
+
+  /** Takes a buffer back. @param length bytes of it that are in use */
+  takeBack(buffer: Uint8Array<ArrayBuffer>, length: number): void {
+    this.#buffer = buffer;
+    this.length = length;
+  }
+
   /** Empties the room, and gives it back: nobody may hold a view of it. */
   release(): void {
     POOL.give(this.#buffer);

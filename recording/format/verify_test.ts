@@ -20,20 +20,19 @@ const HEADER: RecordingHeader = {
 };
 
 /** A recording of three data blocks with a seal between, whole. */
-function recording(): Uint8Array {
+async function recording(): Promise<Uint8Array> {
   const encoder = new RecordingEncoder({ signer: new Signer(PRIVATE) });
   encoder.begin(HEADER);
+  const parts = [(await encoder.take()).slice()];
   for (let index = 0; index < 3; index++) {
     const bytes = new TextEncoder().encode(`line ${index} `.repeat(20 * index + 1));
     encoder.push({ atUs: index * 1000, stream: 0, kind: CHUNK.OUT, bytes });
-    encoder.seal(Date.now());
+    parts.push((await encoder.take(Date.now())).slice());
   }
   const end = { reason: "command_ended", by: "upstream", message: "the command ended", exitCode: 0 };
-  encoder.end(
-    { endedAt: HEADER.startedAt, ...end, totals: { streams: 0, bytesIn: 0, bytesOut: 0 } },
-    Date.now(),
-  );
-  return encoder.take().slice();
+  encoder.end({ endedAt: HEADER.startedAt, ...end, totals: { streams: 0, bytesIn: 0, bytesOut: 0 } });
+  parts.push((await encoder.take(Date.now())).slice());
+  return new Uint8Array(parts.flatMap((part) => [...part]));
 }
 
 function verify(bytes: Uint8Array, keys = [PUBLIC], pieceBytes = bytes.length) {
@@ -42,7 +41,7 @@ function verify(bytes: Uint8Array, keys = [PUBLIC], pieceBytes = bytes.length) {
   return verifier.end();
 }
 
-const WHOLE = recording();
+const WHOLE = await recording();
 
 Deno.test("a recording as it was written verifies, whatever pieces it is read in", () => {
   for (const pieceBytes of [1, 7, WHOLE.length]) {

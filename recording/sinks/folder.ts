@@ -23,6 +23,7 @@ export function recordingPath(auditId: string, startedAt: Date): string {
 /** Recordings as files below a folder. What is appended is durable when the disk has it. */
 export class FolderStore implements RecordingStore {
   readonly #folder: string;
+  readonly #known: KnownFolder = {};
 
   /** @param folder made when the first recording is */
   constructor(folder: string) {
@@ -30,7 +31,7 @@ export class FolderStore implements RecordingStore {
   }
 
   create(path: string): Promise<RecordingFile> {
-    return createRecordingFile(this.#folder, path);
+    return createRecordingFile(this.#folder, path, this.#known);
   }
 
   async open(path: string, range: ByteRange = {}): Promise<ReadableStream<Uint8Array>> {
@@ -52,21 +53,39 @@ export class FolderStore implements RecordingStore {
   }
 }
 
+/** The folder that the last recording went to, whose own name is durable: most sessions go to the same one. */
+interface KnownFolder {
+  durable?: string;
+}
+
 /**
  * Makes a file that only grows, mode 0600, in a folder of mode 0700. It must not be there yet.
  *
  * @param path below `folder`
+ * @param known remembers the folder from one call to the next
  * @throws {StoreError} `path_refused`, `exists`
  */
-export async function createRecordingFile(folder: string, path: string): Promise<RecordingFile> {
+export async function createRecordingFile(
+  folder: string,
+  path: string,
+  known: KnownFolder = {},
+): Promise<RecordingFile> {
   const root = resolve(folder);
   const whole = join(root, checkRecordingPath(path));
-  await Deno.mkdir(dirname(whole), { recursive: true, mode: 0o700 });
-  await checkIsBelow(root, dirname(whole));
+  const inner = dirname(whole);
+  if (known.durable !== inner || await Deno.lstat(inner).catch(ignoreMissing) === undefined) {
+    delete known.durable;
+    await Deno.mkdir(inner, { recursive: true, mode: 0o700 });
+  }
+  await checkIsBelow(root, inner);
   const file = await openNew(whole, path);
   try {
     // The name of a new file is durable only when its folder is, and so on up to the one that all lie in.
-    for (let at = dirname(whole); at !== dirname(root); at = dirname(at)) await syncFolder(at);
+    await syncFolder(inner);
+    if (known.durable !== inner) {
+      for (let at = inner; at !== root;) await syncFolder(at = dirname(at));
+      known.durable = inner;
+    }
   } catch (thrown) {
     file.close();
     throw thrown;
