@@ -44,6 +44,19 @@ Deno.test({
 });
 
 Deno.test({
+  name: "FolderStore makes a day's folder again that somebody removed between two recordings",
+  ...io,
+  fn: () =>
+    withStore(async (store, folder) => {
+      await write(store, PATH, "one");
+      await Deno.remove(folder, { recursive: true });
+      await write(store, "2026/11/21/b.rec", "two");
+      assert.equal(await text(await store.open("2026/11/21/b.rec")), "two");
+      assert.equal((await Deno.stat(join(folder, "2026/11/21"))).mode! & 0o777, 0o700);
+    }),
+});
+
+Deno.test({
   name: "FolderStore keeps others out: files 0600, folders 0700",
   ...io,
   fn: () =>
