@@ -7,8 +7,9 @@
  *                    "gateway, apiserver mode" as apiserver-mode
  *     --quick        one run of less work: whether it works, and no figures to believe
  *     --runs N       how often each figure is taken, at least 5 for a report (5)
- *     --megabytes N  MiB in each transfer (512)
+ *     --megabytes N  MiB in each transfer (256)
  *     --sessions N   how many sessions are idle, or stalled (10000, 1000)
+ *     --seconds N    how long the memory of stalled sessions is watched (60)
  *     --check        end with 1 where a target is missed
  *     --gateway FILE the gateway's program (main.ts)
  *     --profile DIR  write CPU profiles of the gateways there
@@ -23,7 +24,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { echo } from "./figures/echo.ts";
 import { exec } from "./figures/exec.ts";
-import type { Bench, Effort, Figure, Row, Series } from "./figures/figure.ts";
+import type { Bench, Effort, Figure, Measured, Row, Series } from "./figures/figure.ts";
 import { forward } from "./figures/forward.ts";
 import { growth } from "./figures/growth.ts";
 import { idle } from "./figures/idle.ts";
@@ -73,7 +74,7 @@ const REMARKS = [
 
 const THOROUGH: Effort = {
   runs: 5,
-  mebibytes: 512,
+  mebibytes: 256,
   keys: 500,
   opens: 200,
   idleSessions: 10_000,
@@ -102,6 +103,7 @@ async function main(): Promise<number> {
       runs: { type: "string" },
       megabytes: { type: "string" },
       sessions: { type: "string" },
+      seconds: { type: "string" },
       check: { type: "boolean", default: false },
       gateway: { type: "string", default: fileURLToPath(new URL("../main.ts", import.meta.url)) },
       profile: { type: "string" },
@@ -118,13 +120,16 @@ async function main(): Promise<number> {
     runs: positive(values.runs) ?? usual.runs,
     mebibytes: positive(values.megabytes) ?? usual.mebibytes,
     idleSessions: positive(values.sessions) ?? usual.idleSessions,
+    seconds: positive(values.seconds) ?? usual.seconds,
     stalledSessions: positive(values.sessions) ?? usual.stalledSessions,
   };
 
   const machine = describeMachine(await readRevision(new URL(".", import.meta.url)));
   const rows: Row[] = [];
   const series: Series[] = [];
+  const failures: string[] = [];
   const startMs = performance.now();
+  const interrupted = interruption();
   {
     await using lab = await Lab.open({ gateway: values.gateway, profileFolder: values.profile });
     const bench: Bench = {
@@ -134,22 +139,48 @@ async function main(): Promise<number> {
       tell: (what) => say(Deno.stderr, `${((performance.now() - startMs) / 1000).toFixed(0)} s: ${what}\n`),
     };
     for (const figure of figures) {
-      const measured = await figure.measure(bench);
-      rows.push(...measured.rows);
-      series.push(...measured.series ?? []);
+      const measured = await Promise.race([interrupted, attempt(figure, bench)]);
+      if (measured === "interrupted") return fail("interrupted");
+      if (measured instanceof Error) {
+        failures.push(`${figure.name} could not be measured: ${measured.message}`);
+      } else {
+        rows.push(...measured.rows);
+        series.push(...measured.series ?? []);
+      }
     }
   }
+  const remarks = [...REMARKS, ...failures];
   say(Deno.stdout, `\n${asText(rows, series)}`);
   const isWhole = only === undefined && routes === undefined && values.sessions === undefined &&
     !values.quick;
   if (isWhole) {
-    const report = asMarkdown(rows, series, machine, REMARKS);
+    const report = asMarkdown(rows, series, machine, remarks);
     await Deno.writeTextFile(new URL("results.md", import.meta.url), report);
   }
   const judged = rows.map(verdict).filter((kept) => kept !== undefined);
   const kept = judged.filter((one) => one);
   say(Deno.stdout, `\n${kept.length} of ${judged.length} targets kept\n`);
+  for (const failure of failures) say(Deno.stderr, `${failure}\n`);
+  if (failures.length > 0) return 1;
   return values.check && kept.length < judged.length ? 1 : 0;
+}
+
+/** Some twenty minutes of figures shall not be lost for one that fails. */
+async function attempt(figure: Figure, bench: Bench): Promise<Measured | Error> {
+  try {
+    return await figure.measure(bench);
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown : new Error(String(thrown));
+  }
+}
+
+/** Ctrl-C, or whoever has no more time: the lab is taken down all the same. */
+function interruption(): Promise<"interrupted"> {
+  const { promise, resolve } = Promise.withResolvers<"interrupted">();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => resolve("interrupted"));
+  }
+  return promise;
 }
 
 function positive(text: string | undefined): number | undefined {
