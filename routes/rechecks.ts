@@ -110,7 +110,7 @@ class Recheck {
     this.#options = options;
     this.#turns = turns;
     this.#settle = settle;
-    this.#timer = this.#after(this.#pauseMs());
+    this.#timer = this.#after(this.#pause());
   }
 
   stop(): void {
@@ -119,8 +119,8 @@ class Recheck {
     this.#asking?.abort();
   }
 
-  #pauseMs(): number {
-    return this.#options.periodMs * (2 + this.#options.random()) / 4;
+  #pause(): number {
+    return pauseMs(this.#options.periodMs, this.#options.random());
   }
 
   #after(ms: number): ReturnType<typeof setTimeout> {
@@ -149,7 +149,7 @@ class Recheck {
     if (this.#isOver) return;
     this.#unansweredSinceMs = undefined;
     this.#retryMs = RETRY.firstMs;
-    this.#timer = this.#after(this.#pauseMs());
+    this.#timer = this.#after(this.#pause());
     this.#settle(undefined);
   }
 
@@ -173,6 +173,11 @@ class Recheck {
     this.#session.end(end);
     this.#settle(undefined);
   }
+}
+
+/** From one question about a session to the next, in milliseconds. @param chance 0 to 1 */
+export function pauseMs(periodMs: number, chance: number): number {
+  return periodMs * (2 + chance) / 4;
 }
 
 /** How something ends of which it was said that it may be no more; `undefined` where that was not said. */
