@@ -16,6 +16,7 @@ import type { Gate } from "../routes/gate.ts";
 import type { HeaderLine } from "../routes/handler.ts";
 import { Rechecks } from "../routes/rechecks.ts";
 import { type SessionFacts, SessionRegistry } from "../routes/session_registry.ts";
+import { Readiness } from "../routes/readiness.ts";
 import { SessionSlots } from "../routes/session_slots.ts";
 import { createApi } from "./api.ts";
 
@@ -63,6 +64,7 @@ export class Scene {
     "root delete sessions *",
     "root get recordings *",
   ];
+  readonly readiness = new Readiness();
   files = new Map<string, Uint8Array<ArrayBuffer>>();
   isAuditDown = false;
   /** A token that is no longer good. */
@@ -157,7 +159,7 @@ export class Scene {
       commandMask: KEEP_SECRETS_IN_CLEAR,
       slots: new SessionSlots(1),
       sessions: this.sessions,
-    });
+    }, this.readiness);
   }
 
   readonly #require = (user: User, attributes: ResourceAttributes): Promise<void> => {
