@@ -180,8 +180,9 @@ export class ConnectionStream extends Duplex {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#isReader = false;
     this.#clearTimer();
-    this.#headers.clear();
     if (!this.#isReleased) this.connection.close();
+    // Whoever has taken the connection over keeps the request for as long.
+    void this.connection.closed.then(() => this.#headers.clear());
     done(error);
   }
 

@@ -414,6 +414,28 @@ Deno.test(
   },
 );
 
+Deno.test("HttpBridge counts the large headers of a session until it ends", suite, async () => {
+  await using front = await TestFront.start(
+    (_request, { upgrade }) =>
+      Promise.resolve(upgrade!.accept([["Upgrade", "x"]], async (client) => {
+        while (await client.read().catch(() => null) !== null) { /* until the client goes */ }
+      })),
+    { maxHeldHeaderBytes: 200_000 },
+  );
+  const open = async () => {
+    const client = await front.connect();
+    await client.send(`GET / HTTP/1.1\r\n${UPGRADE}A: ${"a".repeat(100_000)}\r\n\r\n`);
+    return { client, code: Number((await client.readUntil("\r\n\r\n")).slice(9, 12)) };
+  };
+  const sessions = [await open(), await open(), await open()];
+  assert.deepEqual(sessions.map(({ code }) => code), [101, 101, 503]);
+  for (const { client } of sessions) client[Symbol.dispose]();
+  while (front.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const again = await open();
+  assert.equal(again.code, 101);
+  again.client[Symbol.dispose]();
+});
+
 Deno.test(
   "HttpBridge leaves requests that were sent ahead where they are, until it is their turn",
   suite,
