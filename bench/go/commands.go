@@ -16,6 +16,7 @@ const pieceBytes = 32 << 10
 //	source BYTES CONTENT  writes so many bytes; 0 is without end
 //	sink BYTES            reads so many bytes, then says one
 //	echo                  gives back what comes, as it comes
+//	burst                 three pieces of ten bytes for each byte that comes, written one by one
 //	hello                 says one byte and ends
 //	sleep                 says one byte, and ends when stdin does
 //	stop                  says one byte, and never reads
@@ -32,6 +33,8 @@ func runCommand(words []string, in io.Reader, out io.Writer) error {
 		return consume(in, out, bytes)
 	case "echo":
 		return echo(in, out)
+	case "burst":
+		return burst(in, out)
 	case "hello":
 		return sayOne(out)
 	case "sleep":
@@ -112,6 +115,29 @@ func echo(in io.Reader, out io.Writer) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// The pieces that a burst has for each byte, and their size: Nagle's algorithm would keep the second back until the first is
+// acknowledged.
+const (
+	burstPieces     = 3
+	burstPieceBytes = 10
+)
+
+func burst(in io.Reader, out io.Writer) error {
+	key, piece := make([]byte, 1), makePieces("letters")[0][:burstPieceBytes]
+	for {
+		if _, err := io.ReadFull(in, key); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		for range burstPieces {
+			if _, err := out.Write(piece); err != nil {
+				return err
+			}
 		}
 	}
 }

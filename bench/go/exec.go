@@ -120,13 +120,17 @@ func describe(took []time.Duration, since time.Time) latencies {
 	}
 }
 
-// runEcho types one key after the other, each when the one before has come back.
+// runEcho types one key after the other, each when the one before has come back; or, of a burst, all that it brought.
 func runEcho(o options) error {
 	config, err := clientConfig(o)
 	if err != nil {
 		return err
 	}
-	executor, err := newExecutor(o, config, true, "echo")
+	answerBytes := 1
+	if o.command == "burst" {
+		answerBytes = burstPieces * burstPieceBytes
+	}
+	executor, err := newExecutor(o, config, true, o.command)
 	if err != nil {
 		return err
 	}
@@ -146,7 +150,9 @@ func runEcho(o options) error {
 		case err := <-ended:
 			return fmt.Errorf("the session has ended: %w", err)
 		}
-		<-screen
+		for range answerBytes {
+			<-screen
+		}
 		if round >= o.warm {
 			took = append(took, time.Since(start))
 		}

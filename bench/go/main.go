@@ -46,6 +46,7 @@ type options struct {
 	count       int
 	concurrency int
 	warm        int
+	command     string
 	direction   string
 	connections int
 	wait        time.Duration
@@ -78,6 +79,7 @@ func parse(args []string) options {
 	flags.IntVar(&o.count, "count", 1, "rounds of echo, sessions of open, hold and stall, pods of pods")
 	flags.IntVar(&o.concurrency, "concurrency", 1, "how many are under way at once")
 	flags.IntVar(&o.warm, "warm", 0, "rounds, or sessions, before the first that counts")
+	flags.StringVar(&o.command, "command", "echo", "echo or burst: what echo types to")
 	flags.StringVar(&o.direction, "direction", "source", "source, sink or echo: of forward; source or sink: of stall")
 	flags.IntVar(&o.connections, "connections", 1, "connections of forward, all at once")
 	flags.DurationVar(&o.wait, "wait", 0, "of open: how long to try again where nobody listens yet")

@@ -64,6 +64,7 @@ export interface Work {
   count?: number;
   concurrency?: number;
   warm?: number;
+  command?: "echo" | "burst";
   direction?: "source" | "sink" | "echo";
   connections?: number;
   /** A duration of Go's. */
