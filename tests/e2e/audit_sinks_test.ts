@@ -92,7 +92,8 @@ live("no audit, no session: a spool on a full disk refuses until there is room",
   assert.equal((await inside(gateway)).code, 0);
   const filler = join(disk.folder, "filler");
   await disk.fill(filler);
-  await refusedForAudit(gateway);
+  // What is left of the last page may hold the decision, and not the start of the session, which then ends as it begins.
+  await refusedForAudit(gateway, /so (nothing is opened|the session ends)/);
   await Deno.remove(filler);
   assert.equal((await inside(gateway)).code, 0);
   await gateway.stop();
@@ -195,10 +196,11 @@ function as(gateway: Gateway) {
 }
 
 /** The client is refused, with the reason, and nothing runs. */
-async function refusedForAudit(gateway: Gateway): Promise<void> {
+async function refusedForAudit(gateway: Gateway, so = /so nothing is opened/): Promise<void> {
   const { code, stdout, stderr } = await inside(gateway);
   assert.deepEqual([code, text(stdout)], [1, ""]);
-  assert.match(text(stderr), /audit log cannot be written, so nothing is opened/);
+  assert.match(text(stderr), /the audit log cannot be written/);
+  assert.match(text(stderr), so);
 }
 
 /** Waits until what arrived is what the file has, event for event. @returns it */
