@@ -108,10 +108,12 @@ apiTest("a tail of a session that says nothing says that it lives", async (scene
   const reader = new EventReader(await scene.ask(TAIL));
   await reader.next();
   const next = reader.next();
-  await new Promise((resolve) => setTimeout(resolve, 90));
+  for (const deadline = performance.now() + 5_000; reader.comments < 2;) {
+    assert.ok(performance.now() < deadline);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   entry.over(END);
   assert.equal((await next)?.event, "ended");
-  assert.ok(reader.comments >= 2, String(reader.comments));
 });
 
 apiTest("a reader that is too slow is told so, and the session is not held up", async (scene) => {
