@@ -20,6 +20,8 @@ const PROGRAMS: Record<string, string> = {
   "tar": "tar",
   "rsync": "rsync",
   "python3": "python3-venv",
+  "iptables": "iptables", // for tests/faults, and so is what follows
+  "faketime": "faketime",
 };
 
 const APT_INSTALL = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];

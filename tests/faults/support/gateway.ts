@@ -24,8 +24,8 @@ export interface GatewayOptions {
   flags?: readonly string[];
 }
 
-/** Debian's libfaketime; `dpkg -L libfaketime` names it. */
-const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/** Where Debian's package libfaketime has it. */
+const FAKETIME = `/usr/lib/${Deno.build.arch}-linux-gnu/faketime/libfaketime.so.1`;
 
 /** How long a gateway may take to serve, or to end. */
 const START_MS = 20_000;

@@ -40,9 +40,10 @@ Object.assign(globalThis, {
 const file = join(dirname(Deno.args[1] ?? ""), "gauge.jsonl");
 const collect: unknown = Reflect.get(globalThis, "gc");
 
-setInterval(() => {
+const timer = setInterval(() => {
   if (typeof collect === "function") collect();
   const { heapUsed, external } = Deno.memoryUsage();
   const line = JSON.stringify({ heapBytes: heapUsed + external, timers: timers.size });
   Deno.writeTextFileSync(file, `${line}\n`, { append: true });
 }, EVERY_MS);
+Deno.unrefTimer(timer); // the gateway begins when nothing is left to do here
