@@ -46,6 +46,8 @@ const TELL_EVERY_MS = 60_000;
 interface Door {
   listener: Deno.TlsListener;
   isOpen: boolean;
+  /** Settled when nothing waits at it any more: only then is a socket closed that was said to be. */
+  ended: Promise<void>;
 }
 
 /**
@@ -157,8 +159,13 @@ export class TlsListener {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       closeDoor(old);
-      this.#oldDoor = undefined;
-      void this.reload();
+      if (this.#isFull) this.#wakeDoors();
+      // The kernel gives the place of a socket that closes to the youngest. With a third one there already, it is
+      // the second that would get all new connections, and be the next to close.
+      void old.ended.then(() => {
+        this.#oldDoor = undefined;
+        return this.reload();
+      });
     }, OVERLAP_MS);
     this.#timers.add(timer);
   }
@@ -167,8 +174,8 @@ export class TlsListener {
     const { address: hostname } = this.#options;
     const alpnProtocols = ["http/1.1"];
     const listener = Deno.listenTls({ hostname, port, cert, key, alpnProtocols, reusePort: true });
-    const door = { listener, isOpen: true };
-    void this.#acceptFrom(door);
+    const door: Door = { listener, isOpen: true, ended: Promise.resolve() };
+    door.ended = this.#acceptFrom(door);
     return door;
   }
 
@@ -187,6 +194,7 @@ export class TlsListener {
       try {
         await this.#room.promise;
         if (!door.isOpen) return;
+        if (this.#isFull) continue; // another door was closed meanwhile
         void this.#shakeHands(await door.listener.accept());
       } catch (thrown) {
         if (!door.isOpen) return;
@@ -194,6 +202,13 @@ export class TlsListener {
         await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE_MS));
       }
     }
+  }
+
+  /** Lets every door see that one of them was closed, although there is no room. */
+  #wakeDoors(): void {
+    const { resolve } = this.#room;
+    this.#room = Promise.withResolvers();
+    resolve();
   }
 
   /** Nobody waits for it: a slow handshake holds nobody else up. */

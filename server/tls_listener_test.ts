@@ -74,6 +74,21 @@ Deno.test("TlsListener refuses nobody while certificates are renewed", suite, as
   assert.ok(served > 10, `${served} were served`);
 });
 
+Deno.test(
+  "TlsListener renews certificates while there is no room for another connection",
+  suite,
+  async () => {
+    await using front = await TestFront.start(ok, { maxConnections: 1 });
+    using _only = await front.connect();
+    for (const number of [1, 2]) {
+      await front.writeCertificate(await issue(CA));
+      await front.server.reloadCertificate();
+      const renewed = () => front.reports.filter((report) => report.includes("was renewed")).length;
+      while (renewed() < number) await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  },
+);
+
 const UNFIT = [
   {
     name: "a key of another certificate",
