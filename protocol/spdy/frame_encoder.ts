@@ -13,46 +13,33 @@ export class FrameEncoder {
   /** @throws {ProtocolError} by us, where a header block is larger than a frame can hold */
   encode(frame: ControlFrame): Uint8Array {
     switch (frame.type) {
-      case "syn_stream":
-        return control(
-          FRAME_TYPE.SYN_STREAM,
-          (frame.fin ? FLAG.FIN : 0) | (frame.unidirectional ? FLAG.UNIDIRECTIONAL : 0),
-          uint32(frame.id),
-          uint32(frame.associatedId),
-          Uint8Array.of(frame.priority << 5, frame.slot),
-          this.#block(frame.headers),
-        );
+      case "syn_stream": {
+        const flags = (frame.fin ? FLAG.FIN : 0) | (frame.unidirectional ? FLAG.UNIDIRECTIONAL : 0);
+        const block = this.#block(frame.headers);
+        const rest = Buffer.concat([Uint8Array.of(frame.priority << 5, frame.slot), block]);
+        return control(FRAME_TYPE.SYN_STREAM, flags, [frame.id, frame.associatedId], rest);
+      }
       case "syn_reply":
         return control(
           FRAME_TYPE.SYN_REPLY,
           frame.fin ? FLAG.FIN : 0,
-          uint32(frame.id),
+          [frame.id],
           this.#block(frame.headers),
         );
       case "headers":
-        return control(
-          FRAME_TYPE.HEADERS,
-          frame.fin ? FLAG.FIN : 0,
-          uint32(frame.id),
-          this.#block(frame.headers),
-        );
+        return control(FRAME_TYPE.HEADERS, frame.fin ? FLAG.FIN : 0, [frame.id], this.#block(frame.headers));
       case "rst_stream":
-        return control(FRAME_TYPE.RST_STREAM, 0, uint32(frame.id), uint32(frame.status));
-      case "settings":
-        return control(
-          FRAME_TYPE.SETTINGS,
-          frame.clear ? 1 : 0,
-          uint32(frame.entries.length),
-          ...frame.entries.flatMap((
-            { flags, id, value },
-          ) => [uint32(flags * 0x100_0000 + id), uint32(value)]),
-        );
+        return control(FRAME_TYPE.RST_STREAM, 0, [frame.id, frame.status]);
+      case "settings": {
+        const words = frame.entries.flatMap(({ flags, id, value }) => [flags * 0x100_0000 + id, value]);
+        return control(FRAME_TYPE.SETTINGS, frame.clear ? 1 : 0, [frame.entries.length, ...words]);
+      }
       case "ping":
-        return control(FRAME_TYPE.PING, 0, uint32(frame.id));
+        return control(FRAME_TYPE.PING, 0, [frame.id]);
       case "goaway":
-        return control(FRAME_TYPE.GOAWAY, 0, uint32(frame.lastGoodId), uint32(frame.status));
+        return control(FRAME_TYPE.GOAWAY, 0, [frame.lastGoodId, frame.status]);
       case "window_update":
-        return control(FRAME_TYPE.WINDOW_UPDATE, 0, uint32(frame.id), uint32(frame.delta));
+        return control(FRAME_TYPE.WINDOW_UPDATE, 0, [frame.id, frame.delta]);
       default:
         frame satisfies never;
         throw new ProtocolError("frame_unknown", "no such frame", "connection", "us");
@@ -94,20 +81,23 @@ export function dataFrame(id: number, bytes: Uint8Array, fin = false): Uint8Arra
   return Buffer.concat([dataHeader(id, bytes.length, fin), bytes]);
 }
 
-function control(type: number, flags: number, ...parts: Uint8Array[]): Uint8Array {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
+const NOTHING = new Uint8Array();
+
+/** @param words numbers of 32 bits, before `rest` */
+function control(
+  type: number,
+  flags: number,
+  words: readonly number[],
+  rest: Uint8Array = NOTHING,
+): Uint8Array {
+  const length = 4 * words.length + rest.length;
   if (length > MAX_PAYLOAD_BYTES) {
     throw new ProtocolError("frame_too_large", `frame ${type} of ${length} bytes`, "connection", "us");
   }
-  return Buffer.concat([
-    uint32((0x8000 + VERSION) * 0x1_0000 + type),
-    uint32(flags * 0x100_0000 + length),
-    ...parts,
-  ]);
-}
-
-function uint32(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length);
+  let offset = frame.writeUInt32BE((0x8000 + VERSION) * 0x1_0000 + type);
+  offset = frame.writeUInt32BE(flags * 0x100_0000 + length, offset);
+  for (const word of words) offset = frame.writeUInt32BE(word, offset);
+  frame.set(rest, offset);
+  return frame;
 }
