@@ -30,7 +30,7 @@ export class PackingThread {
     const id = ++this.#asks;
     const asked = Promise.withResolvers<PackedBatch>();
     this.#asked.set(id, asked);
-    const request: PackingRequest = { id, buffer, batch };
+    const request: PackingRequest = { id, buffer: buffer.buffer, batch };
     worker.postMessage(request, [buffer.buffer]);
     return asked.promise;
   }
@@ -57,7 +57,7 @@ export class PackingThread {
     if (answer.id === 0) this.#isReady = true;
     const asked = this.#asked.get(answer.id);
     this.#asked.delete(answer.id);
-    if ("packed" in answer) asked?.resolve(answer.packed);
+    if ("packed" in answer) asked?.resolve({ buffer: new Uint8Array(answer.buffer), ...answer.packed });
     else if ("error" in answer) asked?.reject(packingFailed(answer.error));
   }
 
