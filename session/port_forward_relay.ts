@@ -21,6 +21,7 @@ import {
   OpenConnection,
 } from "./port_forward_connection.ts";
 import type { FrameSender } from "./frame_sender.ts";
+import { RefusedStreams } from "./refused_streams.ts";
 import {
   type Direction,
   type SessionEnd,
@@ -80,6 +81,8 @@ export class PortForwardRelay {
   readonly #streams = new Map<number, ForwardedStream>();
   readonly #upstreamStreams = new Map<number, ForwardedStream>();
   readonly #connections = new Set<OpenConnection>();
+  readonly #refusedToClient = new RefusedStreams();
+  readonly #refusedToUpstream = new RefusedStreams();
   /** Those that have one of their two streams, by request ID. */
   readonly #halves = new Map<string, OpenConnection>();
   /** What is being written down. */
@@ -121,7 +124,10 @@ export class PortForwardRelay {
   }
 
   fromUpstream(frame: StreamFrame): void | Promise<void> {
-    if (frame.type === "syn_stream") return this.#resetUpstream(frame.id, RST_STATUS.REFUSED_STREAM);
+    if (frame.type === "syn_stream") {
+      this.#refusedToUpstream.add();
+      return this.#resetUpstream(frame.id, RST_STATUS.REFUSED_STREAM);
+    }
     const stream = this.#upstreamStreams.get(frame.id);
     if (stream === undefined) return;
     if (frame.type === "data") return this.#data(stream, frame, "out", true);
@@ -157,6 +163,7 @@ export class PortForwardRelay {
   #syn(frame: SynStreamFrame): void | Promise<void> {
     // As spdystream does: the connection lives, the stream does not.
     if (frame.id < this.#lastClientId + (this.#lastClientId === 0 ? 1 : 2)) {
+      this.#refusedToClient.add();
       return this.#reset(frame.id, RST_STATUS.PROTOCOL_ERROR);
     }
     this.#lastClientId = frame.id;

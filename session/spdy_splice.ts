@@ -16,6 +16,7 @@ import type { ByteConnection } from "./byte_connection.ts";
 import { GuardedTap } from "./guarded_tap.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { FrameSender } from "./frame_sender.ts";
+import { RefusedStreams } from "./refused_streams.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
@@ -99,6 +100,8 @@ class SpdySplice implements Disposable {
   readonly #clientPings: SpdyPings;
   readonly #upstreamPings: SpdyPings;
   readonly #streams = new Map<number, SplicedStream>();
+  readonly #refusedToClient = new RefusedStreams();
+  readonly #refusedToUpstream = new RefusedStreams();
   readonly #status: StatusCollector;
   #errorStream: SplicedStream | undefined;
   /** We opened the error stream upstream, the client did not. */
@@ -261,6 +264,7 @@ class SpdySplice implements Disposable {
 
   #open(frame: SynStreamFrame): void | Promise<void> {
     const refuse = (status: number) => {
+      this.#refusedToClient.add();
       this.#toClient.addFrame({ type: "rst_stream", id: frame.id, status });
     };
     // As spdystream does: the connection lives, the stream does not.
@@ -399,6 +403,7 @@ class SpdySplice implements Disposable {
         this.#toClient.addFrame(frame);
         return;
       case "syn_stream":
+        this.#refusedToUpstream.add();
         this.#toUpstream.addFrame({ type: "rst_stream", id: frame.id, status: RST_STATUS.REFUSED_STREAM });
         return;
       case "headers":

@@ -38,6 +38,7 @@ import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifet
 import { Outbox } from "./outbox.ts";
 import { errorChannelWords } from "./error_channel.ts";
 import { GuardedTap } from "./guarded_tap.ts";
+import { RefusedStreams } from "./refused_streams.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
@@ -106,6 +107,7 @@ class Translation implements Disposable {
   readonly #sizes = new ResizeDecoder();
   readonly #status: StatusCollector;
   readonly #streams = new Map<number, TranslatedStream>();
+  readonly #refused = new RefusedStreams();
   readonly #idOf = new Map<StreamName, number>();
   readonly #accepted = Promise.withResolvers<void>();
   /** What the client's chunk that is being read says to the upstream. */
@@ -347,6 +349,7 @@ class Translation implements Disposable {
         if (this.#upstreamPings.received(frame)) this.#lifetime.upstream.answered();
         return false;
       case "syn_stream":
+        this.#refused.add();
         return this.#refuseStream(frame.id);
       case "goaway":
         return true;
