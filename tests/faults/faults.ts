@@ -62,7 +62,7 @@ async function main(): Promise<number> {
       await scene.startOver();
     }
   }
-  if (values.write && failed === 0) await writeFailureModes(FAULTS.map(({ title }) => title), findings);
+  if (values.write) await writeFailureModes(FAULTS.map(({ title }) => title), findings);
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   console.log(
     `\n${failed > 0 ? "FAILED" : "ok"} | ${findings.length} passed | ${failed} failed (${seconds}s)`,
