@@ -43,7 +43,7 @@ Deno.test("the fuzzer finds its way by coverage to what chance would not, and ma
   const { findings } = await fuzz(target, {
     random: new Random(6),
     coverage,
-    budgetMs: 20_000,
+    budgetMs: 60_000,
     maxFindings: 1,
   });
   assert.deepEqual(findings.map(({ input }) => new TextDecoder().decode(input)), ["POST"]);

@@ -14,7 +14,7 @@ import { ALICE, HostileScene, requestText } from "./hostile_scene.ts";
 export const PATIENCE_MS = 20_000;
 
 /** How much of a flood is sent. `POSTERN_FLOOD_MB` makes it as large as one wants. */
-export const FLOOD_BYTES = Number(Deno.env.get("POSTERN_FLOOD_MB") ?? "1") << 20;
+export const FLOOD_BYTES = Math.round(Number(Deno.env.get("POSTERN_FLOOD_MB") ?? "0.25") * 2 ** 20);
 
 /** What a gateway may grow by in a flood, in bytes, whatever its length: buffers, and what waits to be collected. */
 export const MAX_GROWTH_BYTES = 96 << 20;
