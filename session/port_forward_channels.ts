@@ -7,7 +7,7 @@ import {
 } from "../protocol/port_forward/mod.ts";
 import {
   encodeChannel,
-  encodeChannelPieces,
+  encodeChannelViews,
   type MessagePiece,
   MessageReader,
 } from "../protocol/remote_command/mod.ts";
@@ -205,7 +205,7 @@ class ChannelsConnection implements ByteConnection {
     if (port === undefined) return [];
     const channels = channelsOf(port.index);
     if (fin) this.#end(port, id);
-    return encodeChannelPieces(this.#protocol, id === port.dataId ? channels.data : channels.error, bytes);
+    return encodeChannelViews(this.#protocol, id === port.dataId ? channels.data : channels.error, bytes);
   }
 
   #rst({ id, status }: RstStreamFrame): Uint8Array[] {

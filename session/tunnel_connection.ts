@@ -1,5 +1,11 @@
 import { Buffer } from "node:buffer";
-import { type DataEvent, OPCODE, type Role, WebSocketError } from "../protocol/websocket/mod.ts";
+import {
+  type DataEvent,
+  encodeHeader,
+  OPCODE,
+  type Role,
+  WebSocketError,
+} from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { WebSocketPeer } from "./websocket_peer.ts";
 
@@ -24,9 +30,11 @@ export interface TunnelOptions {
  */
 export class TunnelConnection implements ByteConnection {
   readonly #socket: WebSocketPeer;
+  readonly #isMasked: boolean;
 
   /** @param connection switched to WebSocket, nothing sent yet */
   constructor(connection: ByteConnection, options: TunnelOptions) {
+    this.#isMasked = options.role === "client";
     this.#socket = new WebSocketPeer(connection, options);
   }
 
@@ -58,7 +66,9 @@ export class TunnelConnection implements ByteConnection {
   async write(bytes: Uint8Array): Promise<void> {
     const frames: Uint8Array[] = [];
     for (let at = 0; at < bytes.length; at += MAX_MESSAGE_BYTES) {
-      frames.push(this.#socket.frame(OPCODE.BINARY, bytes.subarray(at, at + MAX_MESSAGE_BYTES)));
+      const message = bytes.subarray(at, at + MAX_MESSAGE_BYTES);
+      if (this.#isMasked) frames.push(this.#socket.frame(OPCODE.BINARY, message));
+      else frames.push(encodeHeader(OPCODE.BINARY, message.length), message);
     }
     await this.#socket.write(...frames);
   }

@@ -243,3 +243,30 @@ Deno.test("frames to an upstream are masked, with a fresh key each", async () =>
   far.close();
   await connection.closed;
 });
+
+for (const role of ["server", "client"] as const) {
+  Deno.test(`TunnelConnection says a chunk in one write, as ${role}, in messages that Go peers take as one frame each`, async () => {
+    const written: Uint8Array[] = [];
+    const tunnel = new TunnelConnection({
+      read: () => Promise.resolve(null),
+      write: (bytes) => Promise.resolve(void written.push(bytes.slice())),
+      close: () => {},
+    }, { role, lingerMs: 10 });
+    const chunk = new Uint8Array(100_000).map((_, index) => index * 7);
+    await tunnel.write(chunk);
+    assert.equal(written.length, 1);
+    const sizes: number[] = [];
+    const said: Uint8Array[] = [];
+    for (
+      const event of new FrameDecoder({ role: role === "server" ? "client" : "server" }).push(written[0]!)
+    ) {
+      if (event.type !== "data") continue;
+      sizes.push(event.bytes.length);
+      said.push(event.bytes.slice());
+    }
+    assert.deepEqual(sizes, [32_768, 32_768, 32_768, 1_696]);
+    assert.deepEqual(new Uint8Array(Buffer.concat(said)), chunk);
+    tunnel.close();
+    await tunnel.closed;
+  });
+}

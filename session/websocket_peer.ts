@@ -12,6 +12,7 @@ import {
 } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
 import { atMost } from "./lifetime.ts";
+import { Outbox } from "./outbox.ts";
 
 /** Closes that are a peer's goodbye: with a code or without, and of one that goes away. */
 const GOODBYES: readonly number[] = [CLOSE_CODE.NORMAL, CLOSE_CODE.GOING_AWAY, CLOSE_CODE.NO_STATUS];
@@ -34,6 +35,7 @@ export class WebSocketPeer {
   readonly #connection: ByteConnection;
   readonly #options: WebSocketPeerOptions;
   readonly #decoder: FrameDecoder;
+  readonly #outbox = new Outbox();
   readonly #closed = Promise.withResolvers<void>();
   #reading: Promise<unknown> | undefined;
   #unansweredPing: Uint8Array | undefined;
@@ -85,10 +87,16 @@ export class WebSocketPeer {
     }
   }
 
-  /** Writes frames in the order of the calls. */
-  write(...frames: readonly Uint8Array[]): Promise<unknown> {
-    if (this.#isClosing) return Promise.reject(new Error("the WebSocket is closed"));
-    return Promise.all(frames.map((frame) => this.#connection.write(frame)));
+  /** Writes frames, or parts of them that make whole ones together, as few writes and in the order of the calls. */
+  async write(...frames: readonly Uint8Array[]): Promise<void> {
+    if (this.#isClosing) throw new Error("the WebSocket is closed");
+    for (const frame of frames) this.#outbox.add(frame);
+    const views = this.#outbox.take();
+    try {
+      await Promise.all(views.map((view) => this.#connection.write(view)));
+    } finally {
+      this.#outbox.release(views);
+    }
   }
 
   /** A whole frame, masked where we are the client. */
