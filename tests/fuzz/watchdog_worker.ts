@@ -1,8 +1,9 @@
-/// <reference lib="webworker" />
 import { writeVector } from "./vectors.ts";
 import type { Watched } from "./watchdog.ts";
 
-addEventListener("message", ({ data }: MessageEvent<Watched>) => {
+addEventListener("message", (event) => {
+  if (!(event instanceof MessageEvent)) return;
+  const data: Watched = event.data;
   const numbers = new Int32Array(data.memory, 0, 2);
   let last = -1;
   setInterval(async () => {
