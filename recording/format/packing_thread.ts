@@ -24,7 +24,9 @@ export class PackingThread {
    * @throws {RecordingError} `packing_failed`
    */
   pack(buffer: Uint8Array<ArrayBuffer>, bytes: number, batch: Batch): PackedBatch | Promise<PackedBatch> {
-    if (bytes < THREAD_FROM_BYTES || this.#isClosed) return packBatch(buffer, batch);
+    // What is only hashed is done before the thread has woken up.
+    const isQuick = bytes < THREAD_FROM_BYTES || batch.state.leftAlone > 0;
+    if (isQuick || this.#isClosed) return packBatch(buffer, batch);
     const worker = this.#worker ??= this.#start();
     if (!this.#isReady) return packBatch(buffer, batch);
     const id = ++this.#asks;
