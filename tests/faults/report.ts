@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { run } from "../cluster/processes.ts";
 import { ROOT } from "../e2e/support/cluster.ts";
 import type { Finding } from "./fault.ts";
 import { general } from "./fault.ts";
@@ -62,6 +63,7 @@ export async function writePart(name: string, text: string): Promise<void> {
     FILE,
     `${document.slice(0, from)}${begin}\n\n${text}\n\n${document.slice(to)}`,
   );
+  await run([Deno.execPath(), "fmt", "--quiet", FILE], { cwd: ROOT });
 }
 
 function rowOf({ fault, sessions, meanwhile, reasons, toldAfterMs, recoveredAfterMs }: Finding): string {

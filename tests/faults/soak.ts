@@ -89,13 +89,14 @@ async function main(): Promise<number> {
   const lines: string[] = [];
   let isFlat = warm.length >= 10;
   for (const [key, { name, mostPerMinute }] of Object.entries(GAUGES) as [Gauge, typeof GAUGES[Gauge]][]) {
-    const slope = slopeOf(warm.map((each) => [each.minutes, each[key]]));
+    const { slope, error } = slopeOf(warm.map((each) => [each.minutes, each[key]]));
     const ofAll = warm.map((each) => each[key]);
     const [least, most] = [Math.min(...ofAll), Math.max(...ofAll)].map((each) => each.toFixed(0));
-    const isWell = slope <= mostPerMinute;
+    const isWell = slope - 2 * error <= mostPerMinute; // it grows only if that is certain: the longer, the more it is
+    const growth = `${slope.toFixed(2)} ± ${(2 * error).toFixed(2)}`;
     isFlat &&= isWell;
-    lines.push(`| ${name} | ${least} | ${most} | ${slope.toFixed(2)} | ${mostPerMinute} |`);
-    console.log(`${name}: ${least} to ${most}, ${slope.toFixed(2)} a minute ... ${isWell ? "ok" : "FAILED"}`);
+    lines.push(`| ${name} | ${least} | ${most} | ${growth} | ${mostPerMinute} |`);
+    console.log(`${name}: ${least} to ${most}, ${growth} a minute ... ${isWell ? "ok" : "FAILED"}`);
   }
   const load30 =
     `${values.sessions} live sessions, ${done.commands} commands, ${done.crowds} crowds of 12, ` +
@@ -161,13 +162,16 @@ async function sampleOf(gateway: FaultGateway, minutes: number): Promise<Sample 
   return { minutes, heapMegabytes, residentMegabytes, descriptors, timers };
 }
 
-/** Least squares: how much `y` grows for each `x`. */
-function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
-  const mean = (of: (point: readonly [number, number]) => number) =>
-    points.reduce((sum, point) => sum + of(point), 0) / points.length;
-  const [meanX, meanY] = [mean(([x]) => x), mean(([, y]) => y)];
-  const covariance = mean(([x, y]) => (x - meanX) * (y - meanY));
-  return covariance / mean(([x]) => (x - meanX) ** 2);
+/** Least squares: how much `y` grows for each `x`, and the standard error of that, which what comes and goes makes large. */
+function slopeOf(points: readonly (readonly [x: number, y: number])[]): { slope: number; error: number } {
+  const sum = (of: (point: readonly [number, number]) => number) =>
+    points.reduce((total, point) => total + of(point), 0);
+  const count = points.length;
+  const [meanX, meanY] = [sum(([x]) => x) / count, sum(([, y]) => y) / count];
+  const spread = sum(([x]) => (x - meanX) ** 2);
+  const slope = sum(([x, y]) => (x - meanX) * (y - meanY)) / spread;
+  const left = sum(([x, y]) => (y - meanY - slope * (x - meanX)) ** 2);
+  return { slope, error: Math.sqrt(left / (count - 2) / spread) };
 }
 
 /** @see proc_pid_stat(5): fields 14 and 15, in hundredths of a second */
