@@ -53,7 +53,7 @@ interface OpenMessage {
  *     |FIN 1|RSV 3|opcode 4| |MASK 1|length 7| |length 16 or 64, if 126 or 127| |key 32, if MASK| payload
  *
  * Data comes in pieces as it arrives: a frame of 32 MiB needs no buffer. What is held between two calls is a header, the
- * payload of one control frame, and, in a server, room to unmask a chunk as large as the largest that was pushed.
+ * payload of one control frame, and, in a server, room to unmask a chunk as large as the last ones.
  *
  * It is stricter than the Go library that serves API servers and kubelets, which ignores reserved bits and stray
  * continuations and cuts long pings: what two parsers could read differently is refused.
@@ -72,7 +72,7 @@ export class FrameDecoder {
   /** Frames that were begun. */
   #frames = 0;
   readonly #control = new Uint8Array(MAX_CONTROL_BYTES);
-  /** Where payloads are unmasked: the pusher's chunk is left as it was. Kept, for it is as large as every chunk. */
+  /** Where payloads are unmasked: the pusher's chunk is left as it was. Kept for chunks that are about as large. */
   #clear = new Uint8Array();
   #clearBytes = 0;
   #frame: OpenFrame | undefined;
@@ -111,7 +111,7 @@ export class FrameDecoder {
     this.#state = "busy";
     this.#clearBytes = 0;
     // Payloads go to word boundaries; the headers that are left out, of 6 bytes or more, make room for the gaps.
-    if (this.#role === "server" && chunk.length > this.#clear.length) {
+    if (this.#role === "server" && !fits(chunk.length, this.#clear.length)) {
       this.#clear = new Uint8Array(roundToWord(chunk.length));
     }
     try {
@@ -250,6 +250,11 @@ export class FrameDecoder {
     if (frame.opcode === OPCODE.PONG) return { type: "pong", payload };
     return readClose(payload);
   }
+}
+
+/** Whether room for `roomBytes` is enough for a chunk, and not much more: a connection that is idle again keeps no more than it needs. */
+function fits(chunkBytes: number, roomBytes: number): boolean {
+  return chunkBytes <= roomBytes && roomBytes <= Math.max(1024, 16 * chunkBytes);
 }
 
 function isControl(opcode: number): boolean {

@@ -364,3 +364,17 @@ Deno.test("FrameDecoder reads any bytes, or throws a ProtocolError, the same how
     { numRuns: 1000 },
   );
 });
+
+Deno.test("FrameDecoder keeps no room of a large chunk once small ones come", () => {
+  const decoder = new FrameDecoder({ role: "server" });
+  const roomBytes = (payloadBytes: number) => {
+    const frame = encodeFrame(OPCODE.BINARY, new Uint8Array(payloadBytes), {
+      key: Uint8Array.of(1, 2, 3, 4),
+    });
+    const [event] = [...decoder.push(frame)];
+    return event?.type === "data" ? event.bytes.buffer.byteLength : assert.fail();
+  };
+  assert.ok(roomBytes(65_536) >= 65_536);
+  assert.ok(roomBytes(10_000) >= 65_536, "about as large: room is kept");
+  assert.ok(roomBytes(10) < 1024);
+});
