@@ -24,7 +24,11 @@ export function readYaml(text: string): YamlSource {
   const positions = new Map<string, Position>();
   const faults: Fault[] = [];
   // Duplicates are found below, where the path is known and the search is not quadratic.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const document = parseOrGiveUp(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  if (document === undefined) {
+    const message = `expected at most ${MAX_DEPTH} levels, got more than can be read`;
+    return { value: undefined, faults: [{ path: [], message }], positionOf };
+  }
 
   const at = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
@@ -81,6 +85,16 @@ export function readYaml(text: string): YamlSource {
       if (position) return position;
     }
     return undefined;
+  }
+}
+
+/** The parser goes down level by level. @returns `undefined` where there are more than the stack has room for */
+function parseOrGiveUp(text: string, options: Parameters<typeof parseDocument>[1]) {
+  try {
+    return parseDocument(text, options);
+  } catch (thrown) {
+    if (thrown instanceof RangeError) return undefined;
+    throw thrown;
   }
 }
 
