@@ -25,15 +25,17 @@ export async function killComponent(component: Component): Promise<Killed> {
 }
 
 async function start(component: Component, command: string[], { log }: Process): Promise<void> {
-  const started = await startInBackground(["sh", "-c", WITHOUT_OURS, "sh", ...command], log);
   const state = await machine();
-  state.processes[component] = started;
-  await saveState(state);
-  await eventually(
-    `${component} is well again`,
-    async () => await isHealthy(component, state) || undefined,
-    { deadlineMs: HEALTH_MS, everyMs: 100 },
-  );
+  let process: Process | undefined;
+  await eventually(`${component} is well again`, async () => {
+    // What it needs may be taken for a moment: its port, by somebody who looked for a free one.
+    if (process === undefined || !await isAlive(process)) {
+      process = await startInBackground(["sh", "-c", WITHOUT_OURS, "sh", ...command], log);
+      state.processes[component] = process;
+      await saveState(state);
+    }
+    return await isHealthy(component, state) || undefined;
+  }, { deadlineMs: HEALTH_MS, everyMs: 100 });
 }
 
 async function machine(): Promise<State> {
