@@ -77,7 +77,7 @@ export function unpackPayload(
 function decrypt(payload: Uint8Array, block: number, key: Uint8Array): Uint8Array {
   try {
     const end = payload.length - TAG_BYTES;
-    // Else a payload shorter than a tag would be held against a tag of four bytes.
+    // Said, not left to what is given: Node.js takes tags of four bytes where nothing is said.
     const cipher = createDecipheriv("aes-256-gcm", key, nonceOf(block), { authTagLength: TAG_BYTES });
     cipher.setAuthTag(payload.subarray(end));
     return Buffer.concat([cipher.update(payload.subarray(0, end)), cipher.final()]);
