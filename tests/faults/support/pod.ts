@@ -2,6 +2,7 @@ import { stringify } from "yaml";
 import { asAdmin } from "../../e2e/support/service_account.ts";
 import type { Cluster } from "../../e2e/support/cluster.ts";
 import { kubectl } from "../../e2e/support/kubectl.ts";
+import { eventually } from "../../e2e/support/wait.ts";
 
 /** The container that commands run in and attaches go to: it says something twice a second. */
 export const CONTAINER = "talks";
@@ -33,7 +34,13 @@ export class Pod implements AsyncDisposable {
     const run = { cluster, endpoint: cluster.paths, user: "admin" as const, stdin };
     const { code, stderr } = await kubectl({ ...run, args: ["create", "-f", "-"] });
     if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
-    await asAdmin(cluster, "wait", "--for=condition=Ready", `pod/${pod.name}`, "--timeout=60s");
+    // After an API server was killed, the scheduler takes most of a minute to come back to it.
+    const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+    await eventually(
+      "the pod is ready",
+      async () => await asAdmin(cluster, "get", "pod", pod.name, "-o", ready) === "True" || undefined,
+      { deadlineMs: 120_000, everyMs: 500 },
+    );
     return pod;
   }
 
