@@ -1,4 +1,5 @@
 import { borrowBuffer, returnBuffer } from "./bulk_buffers.ts";
+import { countBulk } from "./bulk_turns.ts";
 
 /** What is read: as connections of the platform are. */
 export interface ByteSource {
@@ -24,6 +25,7 @@ const SOON = 4;
  * The platform hands out one TLS record in a read, and each turn of a session costs as much as a record. So once much comes,
  * a read goes on with the records that are there already, into a buffer that is borrowed until little comes again. The
  * first one that is not is begun, and is what the next read waits for: its bytes go behind those that were handed out.
+ * However much is there, other sessions have their turn in between.
  *
  * One read at a time.
  */
@@ -73,6 +75,7 @@ export class BulkReader {
       }
       end += next.count;
     }
+    await countBulk(end - HEADROOM_BYTES);
     return buffer.subarray(HEADROOM_BYTES, end);
   }
 

@@ -119,3 +119,15 @@ for (const { name, at } of [{ name: "at once", at: 0 }, { name: "behind bytes in
     }, lost);
   });
 }
+
+Deno.test("attack: bytes that are always there already keep no timer waiting", async () => {
+  const reader = new BulkReader(new Records(now(...Array(4096).fill(RECORD_BYTES))));
+  let isOver = false;
+  setTimeout(() => isOver = true);
+  let bytes = 0;
+  while (!isOver) {
+    const view = await reader.read();
+    assert.ok(view !== null, `${bytes} bytes were read, and the timer had no turn`);
+    bytes += view.length;
+  }
+});
