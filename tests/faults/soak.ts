@@ -128,14 +128,15 @@ async function shortCommand({ cluster, kubeconfig, pod }: {
   kubeconfig: string;
   pod: string;
 }): Promise<void> {
-  const { code } = await new Deno.Command(cluster.paths.goClient, {
+  const { code, stderr } = await new Deno.Command(cluster.paths.goClient, {
     args: [
       ...["exec", "--kubeconfig", kubeconfig, "--context", "alice", "--pod", pod],
       ...["--container", CONTAINER, "--", "sh", "-c", "head -c 100000 /dev/zero; exit 3"],
     ],
-    ...{ stdin: "null", stdout: "null", stderr: "null" },
+    ...{ stdin: "null", stdout: "null", stderr: "piped" },
   }).output();
-  if (code !== 3) throw new Error(`a command ended with ${code}`);
+  if (code === 3) return;
+  throw new Error(`a command ended with ${code}: ${new TextDecoder().decode(stderr.slice(-2_000))}`);
 }
 
 /** One that is passed on, and one that is refused. */
