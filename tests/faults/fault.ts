@@ -119,12 +119,18 @@ function toldBy(departed: readonly Departed[]): Map<string, Set<string>> {
   return told;
 }
 
-/** What one run said and the next would say otherwise is left out. */
+/** What a run says that the next would say otherwise, and what stands for it. */
+const PARTICULARS: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/read tcp \S+->\S+: read: connection reset by peer/g, "unexpected EOF"],
+  [/unix \S+\.sock/g, "unix SOCKET"],
+  [/"\/\S+"/g, "PATH"],
+  [/127\.0\.0\.1:\d+/g, "ADDRESS"],
+  [/faults-[0-9a-f]{8}/g, "POD"],
+  [/[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{64}\b/g, "ID"],
+  [/\s+/g, " "],
+];
+
+/** What was said, without what is this run's alone. */
 export function general(said: string): string {
-  return said.replaceAll(/read tcp \S+->\S+: read: connection reset by peer/g, "unexpected EOF")
-    .replaceAll(/unix \S+\.sock/g, "unix SOCKET").replaceAll(/127\.0\.0\.1:\d+/g, "ADDRESS").replaceAll(
-      /faults-[0-9a-f]{8}/g,
-      "POD",
-    )
-    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "ID").replaceAll(/\s+/g, " ").slice(0, 240);
+  return PARTICULARS.reduce((text, [pattern, name]) => text.replaceAll(pattern, name), said).slice(0, 240);
 }
