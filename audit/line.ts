@@ -1,3 +1,5 @@
+import { escapeUnits } from "../kube/printable.ts";
+
 /**
  * What a terminal acts on and JSON lets pass: DEL and C1 controls (U+009B begins an escape sequence), line and
  * paragraph separators, and format characters, the bidi controls among them, which make text read as another.
@@ -19,13 +21,4 @@ export function safeJson(value: unknown): string {
 /** The same of what is JSON already: such characters stand only within its strings, where an escape means the same. */
 export function safeJsonText(json: string): string {
   return SUSPECT.test(json) ? json.replace(UNSAFE, escapeUnits) : json;
-}
-
-/** Each UTF-16 unit as `\uXXXX`; a character beyond U+FFFF has two. */
-function escapeUnits(character: string): string {
-  let escaped = "";
-  for (let unit = 0; unit < character.length; unit++) {
-    escaped += `\\u${character.charCodeAt(unit).toString(16).padStart(4, "0")}`;
-  }
-  return escaped;
 }

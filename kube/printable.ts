@@ -22,7 +22,7 @@ export function quoted(name: string): string {
 }
 
 /** Each UTF-16 unit as `\uXXXX`; a character beyond U+FFFF has two. */
-function escapeUnits(character: string): string {
+export function escapeUnits(character: string): string {
   let escaped = "";
   for (let unit = 0; unit < character.length; unit++) {
     escaped += `\\u${character.charCodeAt(unit).toString(16).padStart(4, "0")}`;
