@@ -38,7 +38,7 @@ const LEAVE_UNDONE_MS = 5_000;
  * `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains; a second signal ends what would be waited for.
  * Returns the exit code.
  */
-async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[]): Promise<number> {
   // Before anything else runs: afterwards nothing in this process can load a library any more.
   const tuner = openSocketTuner();
   const file = args[0] === "--config" ? args[1] : undefined;
