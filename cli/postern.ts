@@ -84,10 +84,14 @@ Exit codes: 0 done, 1 failed or the answer is no, 2 called in a way that has no 
 `;
 }
 
-if (import.meta.main) {
-  const write = (stream: typeof Deno.stdout) => (text: string) => {
+/** What the command says goes to the streams of this process, whole. */
+export const PROCESS_OUTPUT: Output = { out: writer(Deno.stdout), error: writer(Deno.stderr) };
+
+function writer(stream: typeof Deno.stdout): (text: string) => void {
+  return (text) => {
     let rest = new TextEncoder().encode(text);
     while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
   };
-  Deno.exitCode = await postern(Deno.args, { out: write(Deno.stdout), error: write(Deno.stderr) });
 }
+
+if (import.meta.main) Deno.exitCode = await postern(Deno.args, PROCESS_OUTPUT);
