@@ -14,6 +14,7 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { openAdmin } from "./open_admin.ts";
 import { openGate } from "./open_gate.ts";
 import { Recordings } from "./recording/recordings.ts";
 import { RetentionSweeper } from "./recording/retention/retention_sweeper.ts";
@@ -103,6 +104,8 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
+  const subjects = { client, journal, recordings, readiness, log };
+  const admin = openAdmin(configuration, { ...subjects, metrics: () => Promise.resolve("") });
   const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);
   const sweeper = new RetentionSweeper(() => recordings.archive, configuration.recording.retention, {
@@ -124,6 +127,7 @@ async function serve(
   await journal.close();
   await index?.feed.close();
   await index?.catalog.close();
+  await admin?.close();
   log.info("stopped");
   return 0;
 }

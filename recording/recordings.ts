@@ -25,12 +25,19 @@ export interface RecordingOptions {
 /** Told of everything that could not be written, for the log. */
 export type ReportFailure = (message: string, cause: unknown, auditId?: string) => void;
 
+/**
+ * How long a recording that could not be written counts, in milliseconds. None is begun while no session comes, and none comes to
+ * a gateway that is not ready: so it is tried again after a while by whoever comes first.
+ */
+const FAULT_COUNTS_MS = 30_000;
+
 /** Decides which sessions are recorded, and how; holds the archive that they are recorded to. */
 export class Recordings {
   readonly #options: RecordingOptions;
   readonly #open: () => Promise<RecordingArchive>;
   readonly #report: ReportFailure;
   #archive: Promise<RecordingArchive> | undefined;
+  #fault: { message: string; atMs: number } | undefined;
 
   private constructor(
     options: RecordingOptions,
@@ -53,7 +60,11 @@ export class Recordings {
     host: () => string,
     report: ReportFailure,
   ): Promise<Recordings> {
-    const recordings = new Recordings(options, () => openArchive(options, host, report), report);
+    const recordings: Recordings = new Recordings(
+      options,
+      () => openArchive(options, host, report, (cause) => recordings.#failed(cause)),
+      report,
+    );
     if (options.mode === "off") return recordings;
     try {
       await recordings.#opened();
@@ -77,8 +88,11 @@ export class Recordings {
     const streams = facts.kind === "portforward" ? portForward : "content";
     try {
       const archive = await this.#opened();
-      return await archive.begin(facts, { isRequired, streams });
+      const recording = await archive.begin(facts, { isRequired, streams });
+      this.#fault = undefined;
+      return recording;
     } catch (cause) {
+      this.#failed(cause);
       if (isRequired) throw cause;
       this.#report("a session is not recorded", cause, facts.auditId);
       return undefined;
@@ -90,8 +104,24 @@ export class Recordings {
     return this.#archive?.catch(() => undefined) ?? Promise.resolve(undefined);
   }
 
+  /** What is wrong, in one sentence for people, where sessions cannot be without a recording and there was none lately. */
+  get fault(): string | undefined {
+    if (this.#options.mode !== "required" || this.#fault === undefined) return undefined;
+    const { message, atMs } = this.#fault;
+    return performance.now() - atMs < FAULT_COUNTS_MS
+      ? `recordings cannot be written: ${message}`
+      : undefined;
+  }
+
   async close(): Promise<void> {
     await (await this.archive)?.close();
+  }
+
+  #failed(cause: unknown): void {
+    this.#fault = {
+      message: cause instanceof Error ? cause.message : String(cause),
+      atMs: performance.now(),
+    };
   }
 
   async #opened(): Promise<RecordingArchive> {
@@ -108,6 +138,7 @@ async function openArchive(
   options: RecordingOptions,
   host: () => string,
   report: ReportFailure,
+  onBroken: (cause: unknown) => void,
 ): Promise<RecordingArchive> {
   const { recipients, signingKeyFile, windowMilliseconds, writeTimeoutSeconds, sealSeconds } = options;
   const wrong = recipients.find((recipient) => !isRecipient(recipient));
@@ -127,7 +158,10 @@ async function openArchive(
     appendTimeoutMs: writeTimeoutSeconds * 1000,
     sealEveryMs: sealSeconds * 1000,
     recipients,
-    onFailure: report,
+    onFailure: (message: string, cause: unknown, auditId?: string) => {
+      onBroken(cause);
+      report(message, cause, auditId);
+    },
   };
   try {
     return await RecordingArchive.open(store, signer, archiveOptions);
