@@ -4,6 +4,7 @@ import { type Command, type Output, UsageError } from "./command.ts";
 import { configCheck } from "./config_check.ts";
 import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
+import { doctor } from "./doctor.ts";
 import { exportCommand } from "./export.ts";
 import { holdList, holdRelease, holdSet } from "./hold.ts";
 import { indexRebuild } from "./index_rebuild.ts";
@@ -14,6 +15,7 @@ import { verify } from "./verify.ts";
 import { version } from "./version.ts";
 
 const COMMANDS: readonly Command[] = [
+  doctor,
   configCheck,
   configPrint,
   configSchema,
