@@ -18,12 +18,15 @@ import { libraries } from "./libraries.ts";
 import { licenses } from "./licenses.ts";
 import { Lock } from "./lock.ts";
 import { type Image, makeImage, ociArchive } from "./oci.ts";
-import { parsePlatform, type Platform, PLATFORMS } from "./platform.ts";
+import { ownPlatform, parsePlatform, type Platform, PLATFORMS } from "./platform.ts";
 import { applicationEntries, runtimeEntries } from "./root.ts";
 import { sbom } from "./sbom.ts";
 import type { Entry } from "./tar.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Where what was fetched is kept for the next time. */
+const CACHE = join(ROOT, "dist", "cache");
 
 /** The image's name, without its tag. */
 export const IMAGE_NAME = "postern.dev/postern";
@@ -65,7 +68,7 @@ export async function buildImage(platforms: readonly Platform[], output: string)
   await Deno.mkdir(output, { recursive: true });
   const images: Image[] = [];
   for (const platform of platforms) {
-    const { inventory, layers } = await contentsFor(platform, source, join(output, "cache"));
+    const { inventory, layers } = await contentsFor(platform, source);
     images.push(makeImage(platform.architecture, config, layers));
     const name = `postern-${version}.linux-${platform.architecture}.cdx.json`;
     await Deno.writeTextFile(join(output, name), inventory);
@@ -90,12 +93,12 @@ async function readSource(): Promise<Source> {
   return { described, revision, lock, bundled, licenses: await licenses(ROOT, packages) };
 }
 
-async function contentsFor(platform: Platform, source: Source, cache: string): Promise<Contents> {
+async function contentsFor(platform: Platform, source: Source): Promise<Contents> {
   const { described: { version }, revision, lock, bundled } = source;
   const deno = lock.get(`node_modules/${platform.denoPackage}`);
   const packages = bundled.packageFolders.map((folder) => lock.get(folder));
   const inventory = sbom({ version, revision, platform, deno, packages });
-  const runtime = runtimeEntries(await denoBinary(deno, cache), await libraries(platform, cache));
+  const runtime = runtimeEntries(await denoBinary(deno, CACHE), await libraries(platform, CACHE));
   const application = applicationEntries(bundled.files, inventory, source.licenses);
   return {
     platform,
@@ -149,13 +152,8 @@ async function main(args: string[]): Promise<number> {
     platforms.push(platform);
   }
   if (values.unpacked !== undefined) {
-    const own = Object.values(PLATFORMS).find(({ denoArch }) => denoArch === Deno.build.arch);
-    const [platform = own] = platforms;
-    if (platform === undefined) throw new RangeError(`no image is made for ${Deno.build.arch}`);
-    await unpack(
-      await contentsFor(platform, await readSource(), join(values.output, "cache")),
-      values.unpacked,
-    );
+    const [platform = ownPlatform()] = platforms;
+    await unpack(await contentsFor(platform, await readSource()), values.unpacked);
     return 0;
   }
   const all = platforms.length > 0 ? platforms : Object.values(PLATFORMS);

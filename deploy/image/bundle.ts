@@ -46,6 +46,7 @@ export async function bundle(
       conditions: ["deno", "node"],
       legalComments: "inline",
       metafile: true,
+      preserveSymlinks: true, // node_modules may be one; its place is not part of the bundle
       write: false,
       define,
       // For packages that are CommonJS modules, which load the platform's by require().

@@ -36,3 +36,10 @@ export const PLATFORMS: Readonly<Record<Architecture, Platform>> = {
 export function parsePlatform(text: string): Platform | undefined {
   return Object.values(PLATFORMS).find(({ architecture }) => text === `linux/${architecture}`);
 }
+
+/** The platform of this machine. @throws {RangeError} no image is made for it */
+export function ownPlatform(): Platform {
+  const own = Object.values(PLATFORMS).find(({ denoArch }) => denoArch === Deno.build.arch);
+  if (own === undefined) throw new RangeError(`no image is made for ${Deno.build.arch}`);
+  return own;
+}
