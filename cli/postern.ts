@@ -8,6 +8,7 @@ import { doctor } from "./doctor.ts";
 import { exportCommand } from "./export.ts";
 import { holdList, holdRelease, holdSet } from "./hold.ts";
 import { indexRebuild } from "./index_rebuild.ts";
+import { kubeconfigCommand } from "./kubeconfig.ts";
 import { replay } from "./replay.ts";
 import { sessionsList } from "./sessions_list.ts";
 import { sessionsShow } from "./sessions_show.ts";
@@ -16,6 +17,7 @@ import { version } from "./version.ts";
 
 const COMMANDS: readonly Command[] = [
   doctor,
+  kubeconfigCommand,
   configCheck,
   configPrint,
   configSchema,

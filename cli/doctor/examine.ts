@@ -15,12 +15,14 @@ import { certificateFilesOf, checkCertificates, checkSecrets } from "./files.ts"
 import { type CheckName, CHECKS, type Finding, type Judgement, unknown, wrong } from "./finding.ts";
 import { checkKubelets } from "./kubelets.ts";
 import {
+  excessPermissions,
   type Identity,
   judgeExcess,
   judgeNeeds,
   type Need,
   needsOf,
   type OwnRule,
+  type Permission,
   rulesFor,
   serviceAccount,
 } from "./rbac.ts";
@@ -148,7 +150,9 @@ const CHECK: Readonly<Record<CheckName, Make>> = {
       return judgeExcess(rulesFor(boundRules(rbac), gateway), needs, whoIs(gateway));
     }
     if (!scene.isGateway) return [UNNAMED];
-    return judgeExcess(await ownRules(scene.client, namespacesOf(gateway)), needs, whoIs(gateway));
+    const rules = await ownRules(scene.client, namespacesOf(gateway));
+    const everybodys = await allowedToEverybody(scene.client, excessPermissions(rules, needs));
+    return judgeExcess(rules, needs, whoIs(gateway), everybodys);
   },
   "kubelets": async (
     { client, configuration: { upstream }, connection, isGateway, nodes },
@@ -193,22 +197,42 @@ async function deniedTo(
   needs: readonly Need[],
   identity?: Identity,
 ): Promise<Need[]> {
-  const kind = identity === undefined ? "SelfSubjectAccessReview" : "SubjectAccessReview";
-  const answers = await Promise.all(needs.map(async ({ group, resource: whole, verb }) => {
-    const [resource, subresource] = whole.split("/");
-    const resourceAttributes = { group, resource, verb, ...(subresource !== undefined && { subresource }) };
-    const spec = {
-      resourceAttributes,
-      ...(identity !== undefined && { user: identity.username, groups: identity.groups }),
-    };
-    const review = { apiVersion: "authorization.k8s.io/v1", kind, spec };
-    const { status } = await client.create<V1SelfSubjectAccessReview | V1SubjectAccessReview>(
-      `/apis/authorization.k8s.io/v1/${kind.toLowerCase()}s`,
-      review,
-    );
-    return status?.allowed === true;
-  }));
+  const whom = identity && { user: identity.username, groups: identity.groups };
+  const answers = await Promise.all(needs.map((need) => isAllowed(client, need, whom)));
   return needs.filter((_, index) => answers[index] !== true);
+}
+
+/** Permissions that are asked about one by one; what is more than this stays unexplained. */
+const MAX_ASKED = 200;
+
+/** Those that anybody has who was authenticated: the gateway has them not by a binding of its own. */
+async function allowedToEverybody(
+  client: Pick<KubeClient, "create">,
+  permissions: readonly Permission[],
+): Promise<Permission[]> {
+  const asked = permissions.slice(0, MAX_ASKED);
+  const everybody = { groups: ["system:authenticated"] };
+  // Who may not ask is told so by another check.
+  const ask = (permission: Permission) => isAllowed(client, permission, everybody).catch(() => false);
+  const answers = await Promise.all(asked.map(ask));
+  return asked.filter((_, index) => answers[index] === true);
+}
+
+/** @param whom absent: who asks */
+async function isAllowed(
+  client: Pick<KubeClient, "create">,
+  { group, resource: whole, verb }: Permission,
+  whom?: { user?: string; groups: readonly string[] },
+): Promise<boolean> {
+  const kind = whom === undefined ? "SelfSubjectAccessReview" : "SubjectAccessReview";
+  const [resource, subresource] = whole.split("/");
+  const resourceAttributes = { group, resource, verb, ...(subresource !== undefined && { subresource }) };
+  const review = { apiVersion: "authorization.k8s.io/v1", kind, spec: { resourceAttributes, ...whom } };
+  const { status } = await client.create<V1SelfSubjectAccessReview | V1SubjectAccessReview>(
+    `/apis/authorization.k8s.io/v1/${kind.toLowerCase()}s`,
+    review,
+  );
+  return status?.allowed === true;
 }
 
 /** Where rights are looked for that hold in one namespace: the gateway's own, and where they would be worst. */

@@ -92,12 +92,26 @@ export interface OwnRule {
   namespace?: string;
 }
 
-/** What the gateway may do beyond what it needs, each named with what gives it. */
-export function judgeExcess(rules: readonly OwnRule[], needs: readonly Need[], who: string): Judgement[] {
-  const needed = [...needs, ...EVERYBODYS];
+/** What of `rules` goes beyond what is needed, one by one. */
+export function excessPermissions(rules: readonly OwnRule[], needs: readonly Permission[]): Permission[] {
+  return rules.flatMap(({ rule }) => excessOf(rule, [...needs, ...EVERYBODYS]));
+}
+
+/**
+ * What the gateway may do beyond what it needs, each named with what gives it.
+ *
+ * @param everybodys what everybody may do who was authenticated
+ */
+export function judgeExcess(
+  rules: readonly OwnRule[],
+  needs: readonly Permission[],
+  who: string,
+  everybodys: readonly Permission[] = [],
+): Judgement[] {
+  const needed = [...needs, ...EVERYBODYS, ...everybodys];
   const found = new Map<string, Judgement>();
   for (const { rule, via, namespace } of rules) {
-    const more = excessOf(rule, needed);
+    const more = excessOf(rule, needed).map(describe);
     if (more.length === 0) continue;
     const where = namespace === undefined ? "" : ` in namespace ${namespace}`;
     const names = rule.resourceNames?.length ? ` (only ${rule.resourceNames.join(", ")})` : "";
@@ -111,8 +125,8 @@ export function judgeExcess(rules: readonly OwnRule[], needs: readonly Need[], w
   return found.size > 0 ? [...found.values()] : [ok(`${who} may do nothing beyond what it needs`)];
 }
 
-/** Combinations of a rule's words that nothing needs, as `verb resource`. */
-function excessOf(rule: OwnRule["rule"], needed: readonly Permission[]): string[] {
+/** Combinations of a rule's words that nothing needs. */
+function excessOf(rule: OwnRule["rule"], needed: readonly Permission[]): Permission[] {
   const { apiGroups = [], resources = [], verbs } = rule;
   return apiGroups.flatMap((group) =>
     resources.flatMap((resource) =>
@@ -120,7 +134,7 @@ function excessOf(rule: OwnRule["rule"], needed: readonly Permission[]): string[
         const isNeeded = needed.some((one) =>
           one.group === group && one.resource === resource && one.verb === verb
         );
-        return isNeeded ? [] : [describe({ group, resource, verb })];
+        return isNeeded ? [] : [{ group, resource, verb }];
       })
     )
   );
