@@ -14,6 +14,8 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { BUILD } from "./observability/build.ts";
+import { GatewayMetrics } from "./observability/gateway_metrics.ts";
 import { openAdmin } from "./open_admin.ts";
 import { openGate } from "./open_gate.ts";
 import { Recordings } from "./recording/recordings.ts";
@@ -71,10 +73,12 @@ async function serve(
     : await readKubeconfig(kubernetes.kubeconfig, kubernetes.context);
   const credentials = new CredentialSource(connection);
   await credentials.current(); // what cannot be read is told now, and not to the first user
+  using metrics = new GatewayMetrics(BUILD);
   using client = new KubeClient({
     server: connection.server,
     credentials,
     timeoutMs: kubernetes.requestTimeoutSeconds * 1000,
+    onTrouble: (trouble) => metrics.upstreamFailed("apiserver", trouble),
   });
   const sinks = await openJournal(
     configuration.audit,
@@ -88,15 +92,18 @@ async function serve(
     (message, cause, auditId) => log.error(message, { auditId, cause }),
   );
   const commandMask = await openCommandMask(configuration.audit.argv);
-  const gate = openGate({
-    ...{ configuration, log, connection, client, commandMask, journal, recordings },
+  const { gate, caches } = openGate({
+    ...{ configuration, log, connection, client, commandMask, journal, recordings, metrics },
     catalog: index?.catalog,
   });
   const readiness = new Readiness();
   const handler = createApp(gate, readiness);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
-    onBadRequest: (bad) => recordBadRequest(journal, log, bad),
+    onBadRequest: (bad) => {
+      metrics.badRequest(bad.code);
+      recordBadRequest(journal, log, bad);
+    },
     report: (message, cause) => log.warn(message, { cause }),
   });
   log.info("listening", {
@@ -104,8 +111,8 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
-  const subjects = { client, journal, recordings, readiness, log };
-  const admin = openAdmin(configuration, { ...subjects, metrics: () => Promise.resolve("") });
+  const subjects = { client, journal, recordings, readiness, metrics, caches, front, log };
+  const admin = openAdmin(configuration, subjects);
   const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);
   const sweeper = new RetentionSweeper(() => recordings.archive, configuration.recording.retention, {

@@ -11,6 +11,7 @@ const WELL: LaneStatus = {
   pendingBytes: 0,
   writtenEvents: 1,
   failedEvents: 0,
+  oldestPendingMs: 0,
 };
 const FULL: LaneStatus = { ...WELL, healthy: false, lastError: "disk full", lastErrorAt: new Date(NOW - 1) };
 const LONG_AGO: LaneStatus = { ...FULL, lastErrorAt: new Date(NOW - FAULT_COUNTS_MS) };

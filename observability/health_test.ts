@@ -45,9 +45,9 @@ Deno.test("Health asks once for all who ask at once, and anew when the answer is
 });
 
 Deno.test("Health: what the gateway knows of itself counts at once, whatever was answered before", async () => {
-  let fault: string | undefined;
-  const health = new Health(() => fault, { check: well });
+  const faults: string[] = [];
+  const health = new Health(() => faults[0], { check: well });
   assert.equal((await health.verdict()).ready, true);
-  fault = "draining";
+  faults.push("draining");
   assert.deepEqual((await health.verdict()).checks[0], { name: "gateway", ok: false, message: "draining" });
 });

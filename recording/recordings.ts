@@ -1,4 +1,9 @@
-import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./archive.ts";
+import {
+  RecordingArchive,
+  type RecordingFacts,
+  type RecordingLoad,
+  type SessionRecording,
+} from "./archive.ts";
 import type { StdinMode } from "./format/document.ts";
 import { isRecipient } from "./format/encryption.ts";
 import { Signer } from "./format/signer.ts";
@@ -37,6 +42,8 @@ export class Recordings {
   readonly #open: () => Promise<RecordingArchive>;
   readonly #report: ReportFailure;
   #archive: Promise<RecordingArchive> | undefined;
+  /** The same, since it is open. */
+  #current: RecordingArchive | undefined;
   #fault: { message: string; atMs: number } | undefined;
 
   private constructor(
@@ -104,6 +111,11 @@ export class Recordings {
     return this.#archive?.catch(() => undefined) ?? Promise.resolve(undefined);
   }
 
+  /** How the recordings that are being made do. */
+  get load(): RecordingLoad {
+    return this.#current?.load ?? { open: 0, lagMs: 0, waitedMs: 0 };
+  }
+
   /** What is wrong, in one sentence for people, where sessions cannot be without a recording and there was none lately. */
   get fault(): string | undefined {
     if (this.#options.mode !== "required" || this.#fault === undefined) return undefined;
@@ -126,7 +138,7 @@ export class Recordings {
 
   async #opened(): Promise<RecordingArchive> {
     try {
-      return await (this.#archive ??= this.#open());
+      return this.#current = await (this.#archive ??= this.#open());
     } catch (thrown) {
       this.#archive = undefined;
       throw thrown;
