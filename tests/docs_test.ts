@@ -6,7 +6,14 @@ import { END_REASONS } from "../audit/event.ts";
 import { postern } from "../cli/postern.ts";
 import { API_VERSION, gatewayConfiguration, KIND } from "../config/gateway_configuration.ts";
 import { parseConfiguration } from "../config/load.ts";
-import { type Document, readDocument, readDocuments } from "./docs/markdown.ts";
+import {
+  commandLines,
+  type Document,
+  type Line,
+  readDocument,
+  readDocuments,
+  SHELL,
+} from "./docs/markdown.ts";
 import { type SpokenMessage, spokenMessages } from "./docs/spoken_messages.ts";
 
 /**
@@ -16,26 +23,8 @@ import { type SpokenMessage, spokenMessages } from "./docs/spoken_messages.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const DOCUMENTS = await readDocuments(ROOT);
-const SHELL: ReadonlySet<string> = new Set(["sh", "console", "bash", "shell"]);
 
-/** A command line in a document, and where. */
-interface Line {
-  text: string;
-  where: string;
-  isSpan?: boolean;
-}
-
-/** Whole lines of shell blocks, joined where a backslash ends them, without what is a comment. */
-function commandLines({ path, blocks }: Document): Line[] {
-  return blocks.filter(({ language }) => SHELL.has(language)).flatMap(({ text, line }) =>
-    text.replaceAll(/\\\n\s*/g, " ").split("\n")
-      .map((command) => command.replace(/(^|\s)#.*$/, "").replace(/^\$ /, "").trim())
-      .filter((command) => command !== "")
-      .map((command) => ({ text: command, where: `${path}:${line}` }))
-  );
-}
-
-/** The same, with the code spans, which may be the beginning of a command. */
+/** Every command line, and the code spans, which may be the beginning of a command. */
 function commands(document: Document): Line[] {
   const spans = document.spans.map((text) => ({ text, where: document.path, isSpan: true }));
   return [...commandLines(document), ...spans];

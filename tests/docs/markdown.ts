@@ -27,6 +27,9 @@ export interface Document {
   anchors: Set<string>;
 }
 
+/** Languages of blocks that hold command lines. */
+export const SHELL: ReadonlySet<string> = new Set(["sh", "console", "bash", "shell"]);
+
 /** Folders in which no document of ours is. */
 const FOREIGN: ReadonlySet<string> = new Set(["node_modules", "dist", "coverage"]);
 
@@ -95,4 +98,23 @@ function anchorsOf(headings: readonly string[]): string[] {
     seen.set(slug, count + 1);
     return count === 0 ? slug : `${slug}-${count}`;
   });
+}
+
+/** A command line in a document, and where. */
+export interface Line {
+  text: string;
+  /** `path:line` of its block. */
+  where: string;
+  /** It stands in a sentence. */
+  isSpan?: boolean;
+}
+
+/** Whole lines of shell blocks, joined where a backslash ends them, without what is a comment. */
+export function commandLines({ path, blocks }: Document): Line[] {
+  return blocks.filter(({ language }) => SHELL.has(language)).flatMap(({ text, line }) =>
+    text.replaceAll(/\\\n\s*/g, " ").split("\n")
+      .map((command) => command.replace(/(^|\s)#.*$/, "").replace(/^\$ /, "").trim())
+      .filter((command) => command !== "")
+      .map((command) => ({ text: command, where: `${path}:${line}` }))
+  );
 }
