@@ -97,7 +97,7 @@ async function contentsFor(platform: Platform, source: Source): Promise<Contents
   const { described: { version }, revision, lock, bundled } = source;
   const deno = lock.get(`node_modules/${platform.denoPackage}`);
   const packages = bundled.packageFolders.map((folder) => lock.get(folder));
-  const inventory = sbom({ version, revision, platform, deno, packages });
+  const inventory = sbom({ version, revision, platform, deno, packages, dependencies: lock.dependencies });
   const runtime = runtimeEntries(await denoBinary(deno, CACHE), await libraries(platform, CACHE));
   const application = applicationEntries(bundled.files, inventory, source.licenses);
   return {

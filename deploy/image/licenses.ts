@@ -15,7 +15,7 @@ export async function licenses(
   packages: readonly LockedPackage[],
 ): Promise<Map<string, string>> {
   const texts = new Map([["postern", await Deno.readTextFile(join(root, "LICENSE"))]]);
-  for (const { folder, name, license = "unknown" } of packages) {
+  for (const { folder, name, version, license = "unknown" } of packages) {
     const files: string[] = [];
     for await (const file of Deno.readDir(join(root, folder))) {
       if (file.isFile && LICENSE_FILE.test(file.name)) files.push(file.name);
@@ -24,7 +24,7 @@ export async function licenses(
     const text = file === undefined
       ? `${name}: ${license}, says its package.json; it has no file with the text.\n`
       : await Deno.readTextFile(join(root, folder, file));
-    texts.set(name.replace("/", "+"), text);
+    texts.set(`${name.replace("/", "+")}@${version}`, text);
   }
   return texts;
 }

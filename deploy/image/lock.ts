@@ -31,9 +31,12 @@ export interface LockedPackage {
 /** The packages of a lock, by their folders. */
 export class Lock {
   readonly #packages: ReadonlyMap<string, LockedPackage>;
+  /** Names of what the project itself asks for; what it only needs for development is not among them. */
+  readonly dependencies: readonly string[];
 
-  private constructor(packages: ReadonlyMap<string, LockedPackage>) {
+  private constructor(packages: ReadonlyMap<string, LockedPackage>, dependencies: readonly string[]) {
     this.#packages = packages;
+    this.dependencies = dependencies;
   }
 
   /** @throws {TypeError} the text is no package-lock.json of version 3, or names no SHA-512 of a package */
@@ -57,7 +60,7 @@ export class Lock {
         dependencies: Object.keys(dependencies),
       });
     }
-    return new Lock(found);
+    return new Lock(found, Object.keys(packages[""]?.dependencies ?? {}));
   }
 
   /** @throws {RangeError} there is none in that folder */
@@ -65,5 +68,22 @@ export class Lock {
     const locked = this.#packages.get(folder);
     if (locked === undefined) throw new RangeError(`${folder} is not in package-lock.json`);
     return locked;
+  }
+}
+
+/**
+ * Which of some packages another one means by a name: that in its own folder, or else the nearest further up.
+ *
+ * @param folder of the package that asks; `""` is the project
+ */
+export function resolvePackage(
+  packages: readonly LockedPackage[],
+  folder: string,
+  name: string,
+): LockedPackage | undefined {
+  for (let from = folder;; from = from.slice(0, Math.max(0, from.lastIndexOf("/node_modules/")))) {
+    const wanted = from === "" ? `node_modules/${name}` : `${from}/node_modules/${name}`;
+    const found = packages.find((locked) => locked.folder === wanted);
+    if (found !== undefined || from === "") return found;
   }
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Lock } from "./lock.ts";
+import { Lock, resolvePackage } from "./lock.ts";
 
 const locked = (packages: unknown) => JSON.stringify({ lockfileVersion: 3, packages });
 const SHA512 = "sha512-" + btoa("x".repeat(64));
@@ -17,6 +17,20 @@ Deno.test("Lock gives a package by its folder, with the hash as digits", () => {
     fingerprint: { algorithm: "sha512", hex: "78".repeat(64) },
     dependencies: [],
   });
+});
+
+Deno.test("resolvePackage finds the nearest, as modules are found", () => {
+  const folders = ["node_modules/b", "node_modules/a", "node_modules/a/node_modules/b", "node_modules/@c/d"];
+  const lock = Lock.parse(
+    locked(Object.fromEntries(folders.map((folder) => [folder, { version: "1.0.0", integrity: SHA512 }]))),
+  );
+  const packages = folders.map((folder) => lock.get(folder));
+  const from = (folder: string, name: string) => resolvePackage(packages, folder, name)?.folder;
+  assert.equal(from("node_modules/a", "b"), "node_modules/a/node_modules/b");
+  assert.equal(from("node_modules/a/node_modules/b", "@c/d"), "node_modules/@c/d");
+  assert.equal(from("node_modules/@c/d", "b"), "node_modules/b");
+  assert.equal(from("", "b"), "node_modules/b");
+  assert.equal(from("node_modules/a", "e"), undefined);
 });
 
 const refused = [

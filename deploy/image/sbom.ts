@@ -7,7 +7,7 @@
 
 import { createHash } from "node:crypto";
 import { DEBIAN_PACKAGES } from "./libraries.ts";
-import type { LockedPackage } from "./lock.ts";
+import { type LockedPackage, resolvePackage } from "./lock.ts";
 import type { Platform } from "./platform.ts";
 
 /** What the inventory is written from. */
@@ -18,6 +18,8 @@ export interface Parts {
   deno: LockedPackage;
   /** Those that are in the bundle. */
   packages: readonly LockedPackage[];
+  /** Names of those that Postern asks for itself. */
+  dependencies: readonly string[];
 }
 
 interface Component {
@@ -33,7 +35,7 @@ interface Component {
 
 /** @returns the document's text */
 export function sbom(parts: Parts): string {
-  const { version, revision, platform, deno, packages } = parts;
+  const { version, revision, platform, deno, packages, dependencies } = parts;
   const postern: Component = {
     type: "application",
     "bom-ref": "postern",
@@ -46,10 +48,8 @@ export function sbom(parts: Parts): string {
   const bundled = packages.map(npmComponent);
   const debian = DEBIAN_PACKAGES.map((part) => debianComponent(part, platform));
   const refs = (components: readonly Component[]) => components.map((component) => component["bom-ref"]);
-  const inBundle = (name: string) => packages.filter((locked) => locked.name === name).map(npmComponent);
-  const isAskedForByAnother = ({ name }: LockedPackage) =>
-    packages.some((other) => other.name !== name && other.dependencies.includes(name));
-  const direct = packages.filter((locked) => !isAskedForByAnother(locked)).map(npmComponent);
+  const meantBy = (folder: string, names: readonly string[]) =>
+    names.flatMap((name) => resolvePackage(packages, folder, name) ?? []).map(npmComponent);
   const document = {
     bomFormat: "CycloneDX",
     specVersion: "1.6",
@@ -60,11 +60,11 @@ export function sbom(parts: Parts): string {
     },
     components: [runtime, ...bundled, ...debian],
     dependencies: [
-      { ref: "postern", dependsOn: refs([runtime, ...direct]) },
+      { ref: "postern", dependsOn: refs([runtime, ...meantBy("", dependencies)]) },
       { ref: runtime["bom-ref"], dependsOn: refs(debian) },
       ...packages.map((locked) => ({
         ref: npmComponent(locked)["bom-ref"],
-        dependsOn: refs(locked.dependencies.flatMap(inBundle)),
+        dependsOn: refs(meantBy(locked.folder, locked.dependencies)),
       })),
     ],
   };

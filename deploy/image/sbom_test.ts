@@ -11,6 +11,7 @@ const PARTS: Parts = {
   platform: PLATFORMS.arm64,
   deno: lock.get("node_modules/@deno/linux-arm64-glibc"),
   packages: ["@hono/zod-openapi", "zod"].map((name) => lock.get(`node_modules/${name}`)),
+  dependencies: ["zod", "left-out"],
 };
 
 const documentSchema = z.object({
@@ -43,6 +44,15 @@ Deno.test("sbom: everything that is in the image is named as others name it, wit
     ...["libc6", "libgcc-s1", "gcc-12-base"].map((name) =>
       `pkg:deb/debian/${name}?arch=arm64&distro=bookworm`
     ),
+  ]);
+});
+
+Deno.test("sbom: Postern needs Deno and what it asks for, as far as that is in the bundle", () => {
+  const [first] = read(PARTS).dependencies;
+  assert.equal(first?.ref, "postern");
+  assert.deepEqual(first.dependsOn.map((ref) => ref.replace(/@[^@]*$/, "")), [
+    "pkg:npm/%40deno/linux-arm64-glibc",
+    "pkg:npm/zod",
   ]);
 });
 
