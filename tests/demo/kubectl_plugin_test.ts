@@ -1,0 +1,129 @@
+/** `kubectl postern …`, by the real kubectl: the same commands, from any folder. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { z } from "zod";
+import { Demo } from "../support/demo.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const SCRIPT = join(ROOT, "cli", "kubectl-postern");
+
+/** How long any one command may take, in milliseconds. */
+const DEADLINE_MS = 30_000;
+
+const HAS_KUBECTL = await hasKubectl();
+
+async function hasKubectl(): Promise<boolean> {
+  try {
+    return (await new Deno.Command("kubectl", { args: ["version", "--client"] }).output()).success;
+  } catch {
+    return false;
+  }
+}
+
+/** Somebody's folder, with the plugin in its `bin` as a link. */
+class Home implements AsyncDisposable {
+  private constructor(readonly folder: string) {}
+
+  static async make(): Promise<Home> {
+    const folder = await Deno.makeTempDir();
+    await Deno.mkdir(join(folder, "bin"));
+    await Deno.symlink(SCRIPT, join(folder, "bin", "kubectl-postern"));
+    return new Home(folder);
+  }
+
+  async run(command: string, args: readonly string[], env: Record<string, string> = {}) {
+    const { code, stdout, stderr } = await new Deno.Command(command, {
+      args: [...args],
+      cwd: this.folder,
+      env: { PATH: `${this.folder}/bin:${Deno.env.get("PATH") ?? ""}`, HOME: this.folder, ...env },
+      clearEnv: true,
+      stdin: "null",
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    }).output();
+    const utf8 = new TextDecoder();
+    return { code, stdout: utf8.decode(stdout), stderr: utf8.decode(stderr) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+Deno.test({
+  name: "kubectl-postern runs the postern command from any folder, through a link, with its exit code",
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: async () => {
+    await using home = await Home.make();
+    const version = await home.run("kubectl-postern", ["version"]);
+    assert.deepEqual([version.code, version.stderr], [0, ""]);
+    assert.match(version.stdout, /^postern \d+\.\d+\.\d+\n/);
+    await Deno.writeTextFile(join(home.folder, "gateway.yaml"), "log: { level: loud }\n");
+    const check = await home.run("kubectl-postern", ["config", "check", "gateway.yaml"]);
+    assert.equal(check.code, 1);
+    assert.match(check.stderr, /^gateway\.yaml:/);
+    assert.equal((await home.run("kubectl-postern", ["dance"])).code, 2);
+  },
+});
+
+Deno.test("kubectl-postern has the permissions of the task, and no others", async () => {
+  const Tasks = z.object({ tasks: z.object({ postern: z.object({ command: z.string() }) }) });
+  const { tasks: { postern } } = Tasks.parse(JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))));
+  const permissions = (text: string) => (text.match(/--allow-\S+/g) ?? []).sort();
+  const script = await Deno.readTextFile(SCRIPT);
+  assert.deepEqual(permissions(script), permissions(postern.command));
+  assert.doesNotMatch(script, /--allow-all|-A\b/);
+});
+
+Deno.test({
+  name: "kubectl postern kubeconfig makes a context through which kubectl comes into a container",
+  ignore: !HAS_KUBECTL,
+  sanitizeOps: true,
+  sanitizeResources: true,
+  fn: async () => {
+    await using demo = await Demo.start();
+    await using home = await Home.make();
+    // What somebody has before there is a gateway: a cluster elsewhere, and a token.
+    const config = join(home.folder, "config");
+    const { contexts, users } = parse(await Deno.readTextFile(demo.kubeconfig));
+    const elsewhere = { server: "https://192.0.2.1:6443" };
+    const alice = contexts.find(({ name }: { name: string }) => name === "alice");
+    await Deno.writeTextFile(
+      config,
+      JSON.stringify({
+        apiVersion: "v1",
+        kind: "Config",
+        clusters: [{ name: alice.context.cluster, cluster: elsewhere }],
+        contexts: [alice],
+        users,
+        "current-context": "alice",
+      }),
+    );
+    await Deno.writeTextFile(join(home.folder, "ca.crt"), demo.ca);
+    const gateway = ["--server", `https://127.0.0.1:${demo.port}`, "--ca-file", "ca.crt"];
+    const exec = ["exec", "shell", "--", "echo", "inside"];
+
+    // Beside the file that has the credentials.
+    const printed = await home.run("kubectl", ["postern", "kubeconfig", ...gateway], { KUBECONFIG: config });
+    assert.deepEqual([printed.code, printed.stderr], [0, ""]);
+    assert.ok(!printed.stdout.includes(demo.token("alice")));
+    await Deno.writeTextFile(join(home.folder, "postern.yaml"), printed.stdout);
+    const both = { KUBECONFIG: `${config}:postern.yaml` };
+    const beside = await home.run("kubectl", ["--context", "alice-postern", ...exec], both);
+    assert.deepEqual([beside.code, beside.stdout], [0, "inside\n"], beside.stderr);
+
+    // Merged into it.
+    const write = ["postern", "kubeconfig", ...gateway, "--write", "--use"];
+    const written = await home.run("kubectl", write, { KUBECONFIG: config });
+    assert.equal(written.code, 0, written.stderr);
+    const merged = await home.run("kubectl", exec, { KUBECONFIG: config });
+    assert.deepEqual([merged.code, merged.stdout], [0, "inside\n"], merged.stderr);
+    // kubectl writes to the same file afterwards.
+    assert.equal(
+      (await home.run("kubectl", ["config", "use-context", "alice"], { KUBECONFIG: config })).code,
+      0,
+    );
+  },
+});
