@@ -204,6 +204,8 @@ Deno.test("a command that is not there is found out", async () => {
 /** Rooms and files whose sentences reach people; what configuration and evidence say of themselves stands with them. */
 const SPEAKING = [
   "main.ts",
+  "observability",
+  "open_admin.ts",
   "open_gate.ts",
   "api",
   "audit",
@@ -282,6 +284,8 @@ Deno.test("spokenMessages reads what errors, the log and their carriers are give
   const source = `
     function bad(message: string) { return { code: 400, message }; }
     function forbid(name: string, why: string) { return new Refusal("Forbidden", \`\${name} is out: \${why}\`); }
+    function diskFault() { return full ? "the disk is full" : undefined; }
+    function other() { return "no message at all"; }
     export function f(x: string) {
       const what = x ? "first thing" : "second " + x;
       if (x === "not a message") throw new TypeError("no message either");
@@ -294,6 +298,7 @@ Deno.test("spokenMessages reads what errors, the log and their carriers are give
     "first thing",
     "it is late",
     "second …",
+    "the disk is full",
     "the log speaks",
     "… is out: …",
   ]);

@@ -3,7 +3,8 @@
  * errors at the start, and of warnings and errors in the log. A value that is put into a sentence is `…` here.
  *
  * Found is what stands where a message is made: as an argument of an error that people read, of the log, or of a
- * function that hands it on to one; as a property or a variable that is called `message`, `reason` or alike.
+ * function that hands it on to one; as a property or a variable that is called `message`, `reason` or alike; as what a
+ * function returns whose name ends in `Fault`.
  *
  * @module
  */
@@ -41,7 +42,7 @@ export function spokenMessages(sources: ReadonlyMap<string, string>): SpokenMess
     const take = (node: Deno.lint.Node | null | undefined) => {
       for (const sentence of sentencesOf(node)) found.push({ text: sentence, file });
     };
-    visit(file, text, (node) => takeMessages(node, carriers, take));
+    visit(file, text, (node, around) => takeMessages(node, around, carriers, take));
   }
   return found;
 }
@@ -64,6 +65,7 @@ function visit(file: string, source: string, seen: Visit): void {
     CallExpression: (node) => seen(node, around.at(-1)),
     Property: (node) => seen(node, around.at(-1)),
     VariableDeclarator: (node) => seen(node, around.at(-1)),
+    ReturnStatement: (node) => seen(node, around.at(-1)),
   });
   Deno.lint.runPlugin({ name: "messages", rules: { read: { create } } }, file, source);
 }
@@ -91,6 +93,7 @@ function isMessage(key: Deno.lint.Node): boolean {
 
 function takeMessages(
   node: Deno.lint.Node,
+  around: Around | undefined,
   carriers: ReadonlySet<string>,
   take: (node: Deno.lint.Node | null | undefined) => void,
 ): void {
@@ -106,6 +109,9 @@ function takeMessages(
     case "Property":
       if (isMessage(node.key)) take(node.value);
       break;
+    case "ReturnStatement":
+      if (around !== undefined && /Fault$/.test(around.name)) take(node.argument);
+      break;
     case "VariableDeclarator":
       if (isMessage(node.id)) take(node.init);
       break;
@@ -119,8 +125,10 @@ function isSpoken(callee: Deno.lint.Node): boolean {
 /** `log.warn(…)`, `log.error(…)`, `report(…)`. */
 function isLog(callee: Deno.lint.Node): boolean {
   if (callee.type === "Identifier") return callee.name === "report" || callee.name === "fail";
-  return callee.type === "MemberExpression" && callee.property.type === "Identifier" &&
-    /^(warn|error|report)$/.test(callee.property.name) && !/^console$/.test(nameOf(callee.object));
+  if (callee.type !== "MemberExpression") return false;
+  const { object, property } = callee;
+  const isNamed = property.type === "Identifier" || property.type === "PrivateIdentifier";
+  return isNamed && /^(warn|error|report)$/.test(property.name) && nameOf(object) !== "console";
 }
 
 function nameOf(node: Deno.lint.Node): string {
