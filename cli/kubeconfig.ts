@@ -25,6 +25,8 @@ export const kubeconfigCommand: Command = {
   help: `Options:
       --server URL          the gateway, such as https://postern.example.com
       --ca-file FILE        who vouches for the gateway's certificate, in PEM; without it, whom this machine trusts
+      --tls-server-name NAME
+                            the name in that certificate, where it is not that of the URL
       --kubeconfig FILE     the kubeconfig you have; without it, those that KUBECONFIG names, otherwise ~/.kube/config
       --context NAME        whose user and namespace are taken; without it, the current one
       --name NAME           what the new cluster and context are called; without it, the context's name with -postern behind it
@@ -41,6 +43,7 @@ A token passes the gateway, from wherever it comes: written down, from a file, f
     const { values } = parseArguments(args, {
       server: { type: "string" },
       "ca-file": { type: "string" },
+      "tls-server-name": { type: "string" },
       kubeconfig: { type: "string" },
       context: { type: "string" },
       name: { type: "string" },
@@ -56,10 +59,14 @@ A token passes the gateway, from wherever it comes: written down, from a file, f
         "expected one of --write and --include-credentials: what is written has them already",
       );
     }
-    const { context, name, "ca-file": caFile } = values;
+    const { context, name, "ca-file": caFile, "tls-server-name": tlsServerName } = values;
+    if (tlsServerName !== undefined && !/^[A-Za-z0-9._:-]{1,253}$/.test(tlsServerName)) {
+      throw new UsageError("expected --tls-server-name NAME to be a host's name or address");
+    }
     const request = {
       server: readServer(values.server),
       ...(caFile !== undefined && { ca: await readAuthority(caFile) }),
+      ...(tlsServerName !== undefined && { tlsServerName }),
       ...(context !== undefined && { context }),
       ...(name !== undefined && { name }),
     };

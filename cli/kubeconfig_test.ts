@@ -103,6 +103,15 @@ Deno.test("postern kubeconfig --include-credentials prints the user's, with path
     }]);
   }));
 
+Deno.test("postern kubeconfig --tls-server-name names who the certificate must be for", () =>
+  inFolder(async (_, file) => {
+    const { out } = await run(
+      ...["--server", "https://127.0.0.1:8443", "--kubeconfig", file, "--tls-server-name", "postern.svc"],
+    );
+    const cluster = { server: "https://127.0.0.1:8443", "tls-server-name": "postern.svc" };
+    assert.deepEqual(parse(out).clusters, [{ name: "prod-postern", cluster }]);
+  }));
+
 Deno.test("postern kubeconfig --write adds the entry, and keeps everything else with its comments", () =>
   inFolder(async (folder, file) => {
     const { code, out, error } = await run("--server", SERVER, "--kubeconfig", file, "--write");

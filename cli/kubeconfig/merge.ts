@@ -74,7 +74,7 @@ export function readKubeconfigFile(path: string, content: string): KubeconfigFil
 /** What is made: a cluster and a context of one name, and whose credentials it has. */
 export interface PosternEntry {
   name: string;
-  cluster: { server: string; "certificate-authority-data"?: string };
+  cluster: { server: string; "tls-server-name"?: string; "certificate-authority-data"?: string };
   context: { cluster: string; user: string; namespace?: string };
   /** The user's entry, its paths absolute. Secret. */
   user: User;
@@ -88,6 +88,8 @@ export interface EntryRequest {
   server: string;
   /** PEM; absent: the authorities that the machine trusts. */
   ca?: string;
+  /** In the certificate. @default the server's */
+  tlsServerName?: string;
   /** Whose user and namespace are taken. @default the current one */
   context?: string;
   /** @default the context's, and `-postern` behind it */
@@ -111,11 +113,12 @@ export function makeEntry(files: readonly KubeconfigFile[], request: EntryReques
   if (owner === undefined || user === undefined) {
     throw new KubeconfigFault(`context ${JSON.stringify(from)} names a user who is not there`);
   }
-  const { ca, server } = request;
+  const { ca, server, tlsServerName } = request;
   return {
     name,
     cluster: {
       server,
+      ...(tlsServerName !== undefined && { "tls-server-name": tlsServerName }),
       ...(ca !== undefined && { "certificate-authority-data": new TextEncoder().encode(ca).toBase64() }),
     },
     context: {

@@ -96,12 +96,36 @@ Deno.test({
         apiVersion: "v1",
         kind: "Config",
         clusters: [{ name: alice.context.cluster, cluster: elsewhere }],
-        contexts: [alice],
-        users,
+        contexts: [
+          alice,
+          ...["plugin", "file"].map((user) => ({ name: user, context: { ...alice.context, user } })),
+        ],
+        users: [
+          ...users,
+          {
+            name: "plugin",
+            user: {
+              exec: {
+                apiVersion: "client.authentication.k8s.io/v1",
+                command: "cat",
+                args: [join(home.folder, "credential.json")],
+                interactiveMode: "Never",
+              },
+            },
+          },
+          { name: "file", user: { tokenFile: "token" } },
+        ],
         "current-context": "alice",
       }),
     );
     await Deno.writeTextFile(join(home.folder, "ca.crt"), demo.ca);
+    const credential = {
+      apiVersion: "client.authentication.k8s.io/v1",
+      kind: "ExecCredential",
+      status: { token: demo.token("alice") },
+    };
+    await Deno.writeTextFile(join(home.folder, "credential.json"), JSON.stringify(credential));
+    await Deno.writeTextFile(join(home.folder, "token"), demo.token("alice"));
     const gateway = ["--server", `https://127.0.0.1:${demo.port}`, "--ca-file", "ca.crt"];
     const exec = ["exec", "shell", "--", "echo", "inside"];
 
@@ -120,6 +144,16 @@ Deno.test({
     assert.equal(written.code, 0, written.stderr);
     const merged = await home.run("kubectl", exec, { KUBECONFIG: config });
     assert.deepEqual([merged.code, merged.stdout], [0, "inside\n"], merged.stderr);
+    // Tokens from an exec plugin, as OIDC has them, and from a file.
+    for (const context of ["plugin", "file"]) {
+      const more = ["postern", "kubeconfig", ...gateway, "--context", context, "--write"];
+      const { code, stderr } = await home.run("kubectl", more, { KUBECONFIG: config });
+      assert.equal(code, 0, stderr);
+      const through = await home.run("kubectl", ["--context", `${context}-postern`, ...exec], {
+        KUBECONFIG: config,
+      });
+      assert.deepEqual([through.code, through.stdout], [0, "inside\n"], through.stderr);
+    }
     // kubectl writes to the same file afterwards.
     assert.equal(
       (await home.run("kubectl", ["config", "use-context", "alice"], { KUBECONFIG: config })).code,
