@@ -152,6 +152,13 @@ Deno.test("every shell block of a document can be parsed by a shell", async () =
   assert.deepEqual(faults, []);
 });
 
+Deno.test("every metric in a document is one that docs/observability.md has", () => {
+  const metrics = (document: Document) => document.spans.filter((span) => /^postern(_[a-z]+)+$/.test(span));
+  const known = new Set(DOCUMENTS.filter(({ path }) => path.endsWith("observability.md")).flatMap(metrics));
+  assert.ok(known.size > 10, `only ${known.size} are known`);
+  assert.deepEqual(DOCUMENTS.flatMap(metrics).filter((metric) => !known.has(metric)), []);
+});
+
 /** The commands of kubectl that documents use; a misspelled one is none of them. */
 const KUBECTL =
   /^(annotate|api-resources|apply|attach|auth|cluster-info|config|cp|create|debug|delete|describe|diff|exec|explain|get|label|logs|patch|port-forward|postern|proxy|replace|rollout|run|scale|set|top|version|wait|whoami)$/;
