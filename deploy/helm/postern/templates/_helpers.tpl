@@ -130,6 +130,9 @@ kind: GatewayConfiguration
 {{- if dig "kubernetes" "kubeconfig" "" .Values.config -}}
 {{- fail "config.kubernetes.kubeconfig is not for gateways in a cluster: they use their service account" -}}
 {{- end -}}
+{{- if and (eq (include "postern.mode" .) "apiserver") (eq (dig "upstream" "apiserver" "identity" "user" .Values.config) "user") (dig "authorization" "group" "" .Values.config) -}}
+{{- fail "config.authorization.group must be left out where config.upstream.apiserver.identity is user: the API server would refuse every session" -}}
+{{- end -}}
 {{- if include "postern.isReplicated" . -}}
 {{- if eq (dig "index" "type" "none" .Values.config) "sqlite" -}}
 {{- fail "config.index.type sqlite is for a gateway that runs alone: set replicaCount to 1, or use postgresql" -}}
