@@ -8,7 +8,7 @@ Deno.test({
   sanitizeOps: true,
   sanitizeResources: true,
   fn: async (t) => {
-    await using observed = await ObservedGateway.start();
+    await using observed = await ObservedGateway.start({ shutdownDelaySeconds: 2 });
     const samples = async () => parseText((await observed.ask("/metrics")).body).samples;
     const comesTo = async (name: string, value: number) => {
       await observed.until("/metrics", ({ body }) => parseText(body).samples.get(name) === value);

@@ -14,11 +14,28 @@ export interface AdminAnswer {
   body: string;
 }
 
+/** What the cluster was asked. */
+export interface SeenRequest {
+  at: "apiserver" | "kubelet";
+  path: string;
+  traceparent: string | null;
+}
+
+/** What a test may ask of its gateway. */
+export interface ObservedOptions {
+  /** Beside ours. */
+  env?: Readonly<Record<string, string>>;
+  /** @default {0} */
+  shutdownDelaySeconds?: number;
+}
+
 /** The gateway as it ships with its admin port, in front of the embedded cluster, whose API server can be cut off. */
 export class ObservedGateway implements AsyncDisposable {
   private constructor(
     readonly folder: string,
     readonly cluster: EmbeddedCluster,
+    /** What API server and kubelet were asked so far. */
+    readonly requests: readonly SeenRequest[],
     /** Between the gateway and the API server. */
     readonly apiServer: TcpProxy,
     readonly gateway: GatewayProcess,
@@ -26,20 +43,27 @@ export class ObservedGateway implements AsyncDisposable {
     readonly parts: AsyncDisposableStack,
   ) {}
 
-  /** @param env of the gateway, beside ours */
-  static async start(env: Readonly<Record<string, string>> = {}): Promise<ObservedGateway> {
+  static async start({ env = {}, shutdownDelaySeconds = 0 }: ObservedOptions = {}): Promise<ObservedGateway> {
     await using starting = new AsyncDisposableStack();
     const folder = await Deno.makeTempDir({ prefix: "postern-observed-" });
     starting.defer(() => Deno.remove(folder, { recursive: true }));
-    const cluster = starting.use(await EmbeddedCluster.start({ folder }));
+    const requests: SeenRequest[] = [];
+    const cluster = starting.use(
+      await EmbeddedCluster.start({
+        folder,
+        onRequest: (at, { url, headers }) => {
+          requests.push({ at, path: new URL(url).pathname, traceparent: headers.get("traceparent") });
+        },
+      }),
+    );
     const apiServer = new TcpProxy(Number(new URL(cluster.apiServer).port));
     starting.defer(() => apiServer.close());
-    const configuration = await configure(folder, cluster, apiServer.port);
+    const configuration = await configure(folder, cluster, apiServer.port, shutdownDelaySeconds);
     const log = join(folder, "gateway.log");
     const gateway = starting.use(await GatewayProcess.start(configuration, log, env));
     const adminUrl = `http://127.0.0.1:${await adminPort(log)}`;
     const parts = starting.move();
-    return new ObservedGateway(folder, cluster, apiServer, gateway, adminUrl, parts);
+    return new ObservedGateway(folder, cluster, requests, apiServer, gateway, adminUrl, parts);
   }
 
   /** Runs a command in the pod `shell` to its end, over WebSocket. @returns what came; or the code of a refusal */
@@ -101,6 +125,7 @@ async function configure(
   folder: string,
   { gatewayCertificate, ca, state }: EmbeddedCluster,
   apiPort: number,
+  shutdownDelaySeconds: number,
 ) {
   const write = async (name: string, text: string) => {
     await Deno.writeTextFile(join(folder, name), text, { mode: 0o600 });
@@ -122,7 +147,7 @@ async function configure(
         address: "127.0.0.1",
         port: 0,
         tls: { certFile: "gateway.crt", keyFile: "gateway.key" },
-        shutdownDelaySeconds: 2,
+        shutdownDelaySeconds,
         drainTimeoutSeconds: 2,
       },
       kubernetes: { kubeconfig: "gateway.kubeconfig" },
