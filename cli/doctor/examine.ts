@@ -11,7 +11,13 @@ import { gatherRbac, judgeAround } from "./around.ts";
 import { boundRules, type RbacObjects } from "./bypass.ts";
 import { causeOf } from "./cause.ts";
 import { gatherClock, judgeClock } from "./clock.ts";
-import { certificateFilesOf, checkCertificates, checkSecrets } from "./files.ts";
+import {
+  certificateFilesOf,
+  certificatesOf,
+  checkCertificates,
+  checkHeldCertificates,
+  checkSecrets,
+} from "./files.ts";
 import { type CheckName, CHECKS, type Finding, type Judgement, unknown, wrong } from "./finding.ts";
 import { checkKubelets } from "./kubelets.ts";
 import {
@@ -102,17 +108,9 @@ const CHECK: Readonly<Record<CheckName, Make>> = {
     }),
   "certificates": async (scene) => {
     if (!scene.isGateway) return [unknown("the gateway's certificates are not here", ELSEWHERE)];
-    const files = [...certificateFilesOf(scene.configuration)];
-    const { ca, clientCertificate } = scene.connection;
-    if (ca !== undefined && "file" in ca) {
-      const remedy = "put the new authority into the kubeconfig before the old one ends";
-      files.push({ what: "the API server's authority", path: ca.file, remedy });
-    }
-    if (clientCertificate !== undefined && "file" in clientCertificate.cert) {
-      const remedy = "have a new one issued for the gateway";
-      files.push({ what: "the gateway's client certificate", path: clientCertificate.cert.file, remedy });
-    }
-    return (await Promise.all(files.map((file) => checkCertificates(file, new Date())))).flat();
+    const files = certificateFilesOf(scene.configuration).map((file) => checkCertificates(file, new Date()));
+    const own = certificatesOf(scene.connection).map((held) => checkHeldCertificates(held, new Date()));
+    return (await Promise.all([...files, ...own])).flat();
   },
   "keys": (scene) =>
     scene.isGateway

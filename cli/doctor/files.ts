@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Configuration } from "../../config/gateway_configuration.ts";
+import type { Connection, Secret } from "../../kube/kubeconfig.ts";
 import { Signer } from "../../recording/format/signer.ts";
 import { causeOf } from "./cause.ts";
 import { judgeValidity, readCertificates, validityOf } from "./expiry.ts";
@@ -58,6 +59,38 @@ export async function checkCertificates(file: CertificateFile, now: Date): Promi
     return judgeCertificates(file, certificates, key, now);
   } catch (thrown) {
     return [wrong(`${what} cannot be read: ${path}: ${causeOf(thrown)}`, remedy)];
+  }
+}
+
+/** Certificates that a kubeconfig holds, or names the file of. */
+export interface HeldCertificates {
+  what: string;
+  held: Secret;
+  remedy: string;
+}
+
+/** Whom the gateway trusts at the API server, and what it shows there. */
+export function certificatesOf({ ca, clientCertificate }: Connection): HeldCertificates[] {
+  const held: HeldCertificates[] = [];
+  if (ca !== undefined) held.push({ what: "the API server's authority", held: ca, remedy: RENEW_AUTHORITY });
+  if (clientCertificate !== undefined) {
+    const remedy = "have a new one issued for the gateway, and put it into its kubeconfig";
+    held.push({ what: "the gateway's client certificate", held: clientCertificate.cert, remedy });
+  }
+  return held;
+}
+
+/** As {@linkcode checkCertificates}, wherever they are. */
+export async function checkHeldCertificates(
+  { what, held, remedy }: HeldCertificates,
+  now: Date,
+): Promise<Judgement[]> {
+  if ("file" in held) return await checkCertificates({ what, path: held.file, remedy }, now);
+  const file = { what, path: "in the kubeconfig", remedy };
+  try {
+    return judgeCertificates(file, readCertificates(held.value), undefined, now);
+  } catch (thrown) {
+    return [wrong(`${what} in the kubeconfig ${causeOf(thrown)}`, remedy)];
   }
 }
 

@@ -11,7 +11,13 @@ import { boundRules, type RbacObjects } from "./bypass.ts";
 import { causeOf, isDistrust } from "./cause.ts";
 import { judgeClock } from "./clock.ts";
 import { judgeValidity, readCertificates } from "./expiry.ts";
-import { judgeCertificates, judgeMode, secretFilesOf } from "./files.ts";
+import {
+  certificatesOf,
+  checkHeldCertificates,
+  judgeCertificates,
+  judgeMode,
+  secretFilesOf,
+} from "./files.ts";
 import type { Judgement } from "./finding.ts";
 import { judgeKubelet, type KubeletFacts } from "./kubelets.ts";
 import { judgeExcess, judgeNeeds, type Need, needsOf, rulesFor, serviceAccount } from "./rbac.ts";
@@ -441,6 +447,35 @@ Deno.test("judgeCertificates finds the key of another certificate, and a certifi
   const chain = judge(leaf.cert + ca.cert, leaf.key);
   assert.match(chain[1]?.message ?? "", /certificate 2 of 2/);
   assert.ok(readCertificates(leaf.cert)[0] instanceof X509Certificate);
+});
+
+Deno.test("checkHeldCertificates looks into a kubeconfig, too", async () => {
+  const ca = await makeCa();
+  const times = { notBefore: inDays(-900), notAfter: inDays(-800) };
+  const { cert, key } = await issue(ca, times);
+  const connection = {
+    server,
+    ca: { value: ca.cert },
+    token: undefined,
+    clientCertificate: { cert: { value: cert }, key: { value: key } },
+  };
+  const [authority, client] = certificatesOf(connection);
+  expect(
+    (await checkHeldCertificates(authority!, new Date()))[0],
+    "ok",
+    /^the API server's authority in the kube/,
+  );
+  expect(
+    (await checkHeldCertificates(client!, new Date()))[0],
+    "wrong",
+    /^the gateway's client certificate .* expired/,
+  );
+  const broken = { what: "it", held: { value: "sesame" }, remedy: "renew it" };
+  expect(
+    (await checkHeldCertificates(broken, new Date()))[0],
+    "wrong",
+    /^it in the kubeconfig holds no certificate/,
+  );
 });
 
 Deno.test("readCertificates quotes nothing of what it cannot read", () => {

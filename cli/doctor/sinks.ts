@@ -166,7 +166,15 @@ async function tryS3(
   }
 }
 
-/** Asks the server what may be done; changes nothing but that the schema is made where there is none, as the gateway does. */
+/** What may be done with the schema, or, where there is none yet, whether it may be made. */
+const MAY_WRITE = `select pg_is_in_recovery() as standby, case when to_regnamespace('postern') is null
+  then has_database_privilege(current_database(), 'CREATE')
+  else has_schema_privilege('postern', 'CREATE') and not exists (
+    select 1 from pg_tables where schemaname = 'postern'
+      and not has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT'))
+  end as writable`;
+
+/** Asks the server what may be done. */
 async function tryPostgresql(options: Configuration["index"]["postgresql"]): Promise<SinkFacts> {
   const named = {
     what: "index in PostgreSQL",
@@ -174,18 +182,15 @@ async function tryPostgresql(options: Configuration["index"]["postgresql"]): Pro
       "check the URL in `index.postgresql.urlFile`, the server's authority, and the role's rights on schema postern",
   };
   try {
-    const store = await openPostgresql({ ...options, maxConnections: 2 });
+    // A schema that is always there: the index's own would be made where it is not.
+    const store = await openPostgresql({ ...options, maxConnections: 2 }, "pg_catalog");
     try {
-      const [row] = await store.query(
-        "select has_schema_privilege('postern', 'CREATE') and not exists (select 1 from pg_tables where schemaname = 'postern' " +
-          "and not has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT')) as writable, " +
-          "pg_is_in_recovery() as standby",
-      );
+      const [row] = await store.query(MAY_WRITE);
       if (row?.standby === true) {
         return { ...named, failure: "the server is a standby, which takes no writes" };
       }
       if (row?.writable !== true) return { ...named, failure: "the role may not write to schema postern" };
-      return { ...named, what: `index in ${store.name}` };
+      return named;
     } finally {
       await store.close();
     }

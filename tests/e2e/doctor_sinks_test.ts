@@ -84,7 +84,12 @@ Deno.test({
       await Deno.writeTextFile(urlFile, server.url());
       const [well] = await examine(folder, index);
       assert.equal(well?.status, "ok", well?.message);
-      assert.match(well?.message ?? "", /^index in PostgreSQL .* schema postern can be written to$/);
+      assert.match(well?.message ?? "", /^index in PostgreSQL can be written to$/);
+
+      // Which was asked for, and not made.
+      const outside = await PostgresqlStore.open({ url: server.url(), ca: server.ca, schema: "pg_catalog" });
+      assert.deepEqual(await outside.query("select 1 from pg_namespace where nspname = 'postern'"), []);
+      await outside.close();
 
       const store = await PostgresqlStore.open({ url: server.url(), ca: server.ca });
       await store.query("create role reader login password 'sesame'");
