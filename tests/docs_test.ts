@@ -208,7 +208,7 @@ Deno.test("a command that is not there is found out", async () => {
   assert.equal(await faultOf("verrify recordings"), "no such command");
 });
 
-/** Rooms and files whose sentences reach people; what configuration and evidence say of themselves stands with them. */
+/** Rooms and files whose sentences reach people; what is wrong with a configuration says what was expected. */
 const SPEAKING = [
   "main.ts",
   "observability",
@@ -217,9 +217,12 @@ const SPEAKING = [
   "api",
   "audit",
   "authz",
+  "catalog/migrations.ts",
   "kube",
   "protocol/port_forward",
   "protocol/remote_command",
+  "recording/chain",
+  "recording/format",
   "recording/recorder.ts",
   "recording/recordings.ts",
   "recording/retention",

@@ -18,6 +18,7 @@ const SPOKEN_ERRORS: ReadonlySet<string> = new Set([
   "DialError",
   "UpstreamRefusal",
   "ApiError",
+  "RecordingError",
 ]);
 
 /** What holds a message on its way. */
