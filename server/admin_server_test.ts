@@ -51,11 +51,11 @@ live(
 );
 
 /** What a request is answered; nothing where the connection was closed. */
-async function ask(address: Deno.ConnectOptions): Promise<string> {
+async function ask(address: Deno.ConnectOptions, line = "GET / HTTP/1.1"): Promise<string> {
   using connection = await Deno.connect(address);
   try {
     await connection.write(
-      new TextEncoder().encode("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+      new TextEncoder().encode(`${line}\r\nHost: a\r\nConnection: close\r\n\r\n`),
     );
     const buffer = new Uint8Array(4096);
     return new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));

@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { lint, parseText } from "../observability/test_exposition.ts";
 import { ObservedGateway } from "./support/observed_gateway.ts";
 
+/** A header by which a client says that its request is a part of a trace. */
+const TRACE = ["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] as const;
+
 Deno.test({
   name: "the admin port tells of sessions, of refusals, of an API server that is gone, and of the end",
   sanitizeOps: true,
@@ -23,7 +26,7 @@ Deno.test({
     });
 
     await t.step("a session and a refusal are counted, each phase of them and every byte", async () => {
-      const session = await observed.exec("alice", ["echo", "hello"]);
+      const session = await observed.exec("alice", ["echo", "hello"], [TRACE]);
       assert.ok(typeof session === "object", `answered ${session}`);
       assert.equal(await observed.exec("bob", ["echo", "hello"]), 403);
       // Whoever is refused does not wait for the pod to be found, nor a client for its session to be counted.
@@ -43,6 +46,11 @@ Deno.test({
       assert.equal(now.get('postern_cache_misses_total{cache="token_reviews"}'), 2);
       assert.ok((now.get('postern_audit_events_written_total{sink="file-0"}') ?? 0) >= 4);
       assert.equal(now.get('postern_audit_sink_healthy{sink="file-0"}'), 1);
+    });
+
+    await t.step("without OTEL_DENO nothing is traced, and the client's trace not passed on", () => {
+      assert.ok(observed.requests.some(({ at }) => at === "kubelet"));
+      assert.deepEqual(observed.requests.filter(({ traceparent }) => traceparent !== null), []);
     });
 
     await t.step("it keeps to the conventions, and names nobody", async () => {

@@ -91,18 +91,3 @@ const WANTED = [
   ["apiserver", "resolve"],
   ["kubelet", "dial"],
 ];
-
-Deno.test({
-  name: "without OTEL_DENO nothing is traced, and a session's trace not passed on",
-  sanitizeOps: true,
-  sanitizeResources: true,
-  fn: async () => {
-    await using receiver = new TraceReceiver();
-    const { OTEL_DENO: _on, ...env } = receiver.env;
-    await using observed = await ObservedGateway.start({ env });
-    assert.ok(typeof await observed.exec("alice", ["true"], [HEADER]) === "object");
-    assert.ok(observed.requests.length > 0);
-    assert.deepEqual(observed.requests.filter(({ traceparent }) => traceparent !== null), []);
-    assert.deepEqual(receiver.spans, []);
-  },
-});
