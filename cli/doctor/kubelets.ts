@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
-import { connect, type PeerCertificate, type TLSSocket } from "node:tls";
+import { connect as connectTcp, isIP } from "node:net";
+import { connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
 import type { V1Node, V1NodeList } from "@kubernetes/client-node";
 import type { Configuration } from "../../config/gateway_configuration.ts";
 import { ApiError, type KubeClient } from "../../kube/client.ts";
@@ -230,19 +230,21 @@ function ask(
   const { promise, resolve, reject } = Promise.withResolvers<
     Pick<KubeletFacts, "validity" | "status" | "isUnverified">
   >();
-  const socket: TLSSocket = connect({
-    host,
-    port,
+  const tcp = connectTcp({ host, port });
+  const socket: TLSSocket = connectTls({
+    socket: tcp,
+    // What the certificate must be for: an address is no name that TLS could ask for.
+    host: name,
     servername: isIP(name) === 0 ? name : "",
     ...(caCerts.length > 0 && { ca: [...caCerts] }),
     ...clientCertificate,
     rejectUnauthorized: !insecureSkipTLSVerify,
-    ...(isIP(name) === 0 && { checkServerIdentity: undefined }),
     ALPNProtocols: ["http/1.1"],
   });
-  const timer = setTimeout(() => socket.destroy(new Error("i/o timeout")), dialTimeoutSeconds * 1000);
+  const timer = setTimeout(() => reject(new Error("i/o timeout")), dialTimeoutSeconds * 1000);
   const isAsked = token !== undefined || clientCertificate !== undefined;
   let head = "";
+  tcp.on("error", reject);
   socket.on("error", reject);
   socket.on("close", () => reject(new Error("the connection was closed without an answer")));
   socket.on("secureConnect", () => {
@@ -265,6 +267,7 @@ function ask(
   return promise.finally(() => {
     clearTimeout(timer);
     socket.destroy();
+    tcp.destroy();
   });
 }
 

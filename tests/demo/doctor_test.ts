@@ -277,6 +277,32 @@ Deno.test({
       assert.match(wrong.join(), /^kubelets: the kubelet of .* is not trusted: /);
     });
 
+    await step(
+      "finds kubelets of another name than is configured, and takes them by a name that they have",
+      async () => {
+        const allowedAddresses = ["127.0.0.0/8"];
+        const other = { kubelet: { allowedAddresses, serverName: "somebody.else" } };
+        assert.match(
+          (await ward.examine({ upstream: other })).wrong.join(),
+          /^kubelets: .* is not trusted: /,
+        );
+        const address = { kubelet: { allowedAddresses, serverName: "192.0.2.7" } };
+        assert.match(
+          (await ward.examine({ upstream: address })).wrong.join(),
+          /^kubelets: .* is not trusted: /,
+        );
+        const own = { kubelet: { allowedAddresses, serverName: "localhost" } };
+        assert.deepEqual((await ward.examine({ upstream: own })).wrong, []);
+      },
+    );
+
+    await step("finds kubelets that anybody could stand in for", async () => {
+      const kubelet = { allowedAddresses: ["127.0.0.0/8"], insecureSkipTLSVerify: true };
+      const { wrong } = await ward.examine({ upstream: { kubelet } });
+      assert.equal(wrong.length, 1);
+      assert.match(wrong[0] ?? "", /^kubelets: .* is not verified: /);
+    });
+
     await step("finds kubelets outside of the ranges, which are dialled by nobody", async () => {
       const { wrong } = await ward.examine({ upstream: { kubelet: { allowedAddresses: ["10.0.0.0/8"] } } });
       assert.match(wrong.join(), /^kubelets: .* may not be dialled: 127\.0\.0\.1 is outside/);
