@@ -162,6 +162,23 @@ for (const file of ["kubelet.yaml", "apiserver.yaml"]) {
     z.object({ spec: z.object({ template: z.object({ spec: pod }) }) }).parse(deployment);
   });
 
+  Deno.test(`${file}: a stolen token is good for an hour, not for a year`, async () => {
+    const token = z.object({ serviceAccountToken: z.object({ expirationSeconds: z.int() }) });
+    const volume = z.object({
+      projected: z.object({ sources: z.array(z.union([token, anything])) }).optional(),
+    });
+    const pod = z.object({ automountServiceAccountToken: z.literal(false), volumes: z.array(volume) });
+    const { spec } = z.object({ spec: z.object({ template: z.object({ spec: pod }) }) })
+      .parse(only(await rendered(file), "Deployment", "postern"));
+    const tokens = spec.template.spec.volumes.flatMap(({ projected }) => projected?.sources ?? [])
+      .flatMap((source) => {
+        const { success, data } = token.safeParse(source);
+        return success ? [data.serviceAccountToken.expirationSeconds] : [];
+      });
+    // 3607 is what the API server takes for a client that does not know of tokens that end, and extends.
+    assert.deepEqual(tokens, [3600]);
+  });
+
   Deno.test(`${file}: Kubernetes waits for longer than the gateway drains`, async () => {
     const objects = await rendered(file);
     const { data } = z.object({ data: z.record(z.string(), z.string()) }).parse(

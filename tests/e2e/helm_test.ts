@@ -108,7 +108,9 @@ for (const variant of VARIANTS) {
 
   Deno.test(`helm: the commands that are printed after installing with ${variant} are a shell's`, async () => {
     const notes = await notesOf(valuesOf(variant));
-    const commands = notes.split("\n").filter((line) => /^ {2}(kubectl|[A-Z]+=|#)/.test(line)).join("\n");
+    const commands = notes.split("\n").filter((line) => /^ {2}(kubectl|postern|[A-Z]+=|#)/.test(line)).join(
+      "\n",
+    );
     assert.match(commands, /kubectl config set-cluster postern --server="\$SERVER"/);
     // What is to be filled in is in capitals.
     const { success, stderr } = await new Deno.Command("sh", { args: ["-n", "-c", commands] }).output();
@@ -353,15 +355,14 @@ function configurationOf(objects: readonly Rendered[]) {
 function mountedPaths(objects: readonly Rendered[]): string[] {
   const items = z.object({ items: z.array(z.object({ path: z.string() })) });
   const source = z.union([z.object({ secret: items }), z.object({ configMap: items })]);
-  const volume = z.looseObject({ projected: z.object({ sources: z.array(source) }).optional() });
+  const volume = z.looseObject({ name: z.string() });
+  const projection = z.object({ projected: z.object({ sources: z.array(source) }) });
   const { spec } = z.object({
     spec: z.object({ template: z.object({ spec: z.object({ volumes: z.array(volume) }) }) }),
   }).parse(only(objects, "Deployment"));
-  return spec.template.spec.volumes.flatMap(({ projected }) =>
-    (projected?.sources ?? []).flatMap((source) =>
-      ("secret" in source ? source.secret : source.configMap).items
-    )
-  ).map(({ path }) => `/etc/postern/${path}`);
+  const { projected } = projection.parse(spec.template.spec.volumes.find(({ name }) => name === "files"));
+  return projected.sources.flatMap((source) => ("secret" in source ? source.secret : source.configMap).items)
+    .map(({ path }) => `/etc/postern/${path}`);
 }
 
 /** Every path below /etc/postern that is used as the configuration stands. */
