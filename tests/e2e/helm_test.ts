@@ -148,6 +148,11 @@ for (
     ],
     ["a Secret that is not named", ["tls.source=secret"], /tls\.secretName is needed/],
     ["an issuer that is not named", ["tls.source=certManager"], /issuerRef\.name is needed/],
+    [
+      "to give the gateway's rights to everything in its namespace",
+      ["serviceAccount.create=false"],
+      /serviceAccount\.name is needed/,
+    ],
     ["an Ingress without a host", ["ingress.enabled=true"], /ingress\.host is needed/],
     [
       "a group that the API server knows nothing of, where it decides",

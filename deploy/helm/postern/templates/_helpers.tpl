@@ -45,7 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "postern.serviceAccountName" -}}
-{{- default (ternary (include "postern.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "postern.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is needed where none is created: what the gateway may do, the namespace's default account must not" .Values.serviceAccount.name -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "postern.port" -}}
