@@ -108,7 +108,8 @@ export const DEFINITIONS = {
     name: "postern_upstream_errors_total",
     type: "counter",
     help:
-      "What went wrong with an upstream: the API server as it is asked (apiserver), or that which sessions are opened at (session).",
+      "What went wrong with an upstream. Of the apiserver, as the gateway asks it: unreachable, timeout, unauthorized, " +
+      "forbidden, throttled, server_error. Of that which a session is opened at: dial, refused, protocol, other.",
     labels: ["upstream", "kind"],
   },
   auditEvents: {

@@ -6,6 +6,16 @@ import { StreamBytes } from "./stream_bytes.ts";
 /** How often it is looked how late a timer is, in milliseconds. */
 const LAG_EVERY_MS = 500;
 
+/** What clients of today speak: of these there is a series from the start, so that their sum is 0 and not nothing. */
+const USUAL_SESSIONS: readonly (readonly [kind: string, protocol: string])[] = [
+  ...["exec", "attach"].flatMap((kind) => [
+    [kind, "WebSocket v5.channel.k8s.io"] as const,
+    [kind, "SPDY/3.1 v4.channel.k8s.io"] as const,
+  ]),
+  ["portforward", "WebSocket SPDY/3.1+portforward.k8s.io"],
+  ["portforward", "SPDY/3.1 portforward.k8s.io"],
+];
+
 /** How one audit sink does. */
 export interface SinkLoad {
   /** Begins with the sink's type. */
@@ -49,6 +59,11 @@ export class GatewayMetrics implements Disposable {
 
   constructor(build: Build) {
     this.#build = build;
+    for (const [kind, protocol] of USUAL_SESSIONS) {
+      const labels = [kind, this.#protocols.of(protocol)];
+      this.#registry.add("sessionsOpened", labels, 0);
+      this.#registry.move("sessionsLive", labels, 0);
+    }
     let dueMs = performance.now() + LAG_EVERY_MS;
     this.#lagTimer = setInterval(() => {
       const nowMs = performance.now();

@@ -70,6 +70,16 @@ Deno.test("what is counted elsewhere is told as it is now, however often it is a
   assert.ok(Math.abs((now.get("process_start_time_seconds") ?? 0) - Date.now() / 1000) < 3600);
 });
 
+Deno.test("before the first session there are none, which is not the same as nothing", async () => {
+  using of = metrics();
+  const live = [...await samples(of)].filter(([name]) => name.startsWith("postern_sessions_live{"));
+  assert.deepEqual(
+    new Set(live.map(([name]) => /kind="(\w+)"/.exec(name)?.[1])),
+    new Set(["exec", "attach", "portforward"]),
+  );
+  assert.ok(live.every(([name, value]) => value === 0 && !name.includes("other")));
+});
+
 Deno.test("a session is counted as it opens and as it ends, once, and each phase by itself", async () => {
   using of = metrics();
   const meter = new JourneyMeter(of, { auditId: "a", kind: "exec", rawHeaders: [] });

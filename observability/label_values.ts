@@ -2,7 +2,7 @@
 const MAX_VALUES = 64;
 
 /** What a label's value may look like. */
-const WORD = /^[A-Za-z0-9][A-Za-z0-9 ._/()-]{0,63}$/;
+const WORD = /^[A-Za-z0-9][A-Za-z0-9 ._/()+-]{0,63}$/;
 
 /**
  * Values of one label, of which there never are many: what is refused may be refused in the words of somebody else, and each new

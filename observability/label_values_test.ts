@@ -6,6 +6,7 @@ for (
     ["Forbidden", "Forbidden"],
     ["SPDY/3.1 v4.channel.k8s.io", "SPDY/3.1 v4.channel.k8s.io"],
     ["WebSocket (none)", "WebSocket (none)"],
+    ["WebSocket SPDY/3.1+portforward.k8s.io", "WebSocket SPDY/3.1+portforward.k8s.io"],
     [undefined, "none"],
     ["", "none"],
     ['a"} 1\nup{b="', "other"],

@@ -47,7 +47,7 @@ export class MetricRegistry {
   }
 
   /** Moves a gauge. */
-  move(key: KeyOf<"gauge">, labels: Values, by: 1 | -1): void {
+  move(key: KeyOf<"gauge">, labels: Values, by: 1 | 0 | -1): void {
     this.#gauges.get(key)!.labels(...labels).inc(by);
   }
 
