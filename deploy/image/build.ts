@@ -88,7 +88,7 @@ async function readSource(): Promise<Source> {
   const revision = await revisionOf(ROOT);
   const described = describeImage(await read("package.json"), await read("deno.json"), revision);
   const lock = Lock.parse(await read("package-lock.json"));
-  const bundled = await bundle(ROOT, described.surrenders);
+  const bundled = await bundle(ROOT, described.surrenders, revision);
   const packages = bundled.packageFolders.map((folder) => lock.get(folder));
   return { described, revision, lock, bundled, licenses: await licenses(ROOT, packages) };
 }

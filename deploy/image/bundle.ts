@@ -20,14 +20,20 @@ const WORKER = /new URL\("(\.[^"]+)\.ts", import\.meta\.url\)/g;
  *
  * @param root folder of the checkout, whose packages are installed
  * @param surrenders what the launcher gives away
+ * @param revision the commit; empty where that is not known
  * @throws what esbuild finds wrong
  */
 export async function bundle(
   root: string,
   surrenders: Readonly<Record<"gateway" | "command", readonly Surrender[]>>,
+  revision = "",
 ): Promise<Bundle> {
   const workers = new Set<string>();
-  const define = { SURRENDERS: JSON.stringify(surrenders) };
+  const define = {
+    SURRENDERS: JSON.stringify(surrenders),
+    // For postern_build_info.
+    POSTERN_REVISION: JSON.stringify(revision),
+  };
   for (;;) {
     const known = workers.size;
     const { outputFiles, metafile } = await build({
