@@ -21,7 +21,7 @@ export interface Said {
 
 /**
  * Where Helm is: what HELM names, what was built before, or else built now, from the Go module proxy, once for all work trees
- * that share the folder. That takes two minutes of both cores.
+ * that share the folder. That takes two to five minutes.
  *
  * @throws {Error} there is neither Helm nor Go, or it cannot be built
  */
