@@ -52,6 +52,8 @@ Deno.test.beforeAll(async () => {
   }]);
   const { paths: { gatewayCertificate, gatewayKey } } = cluster;
   await apply([
+    // That named default comes some time after its namespace, and no pod is admitted before.
+    { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "postern", namespace: NAMESPACE } },
     {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -168,6 +170,7 @@ function podOf(
     kind: "Pod",
     metadata: { name, namespace: NAMESPACE },
     spec: {
+      serviceAccountName: "postern",
       restartPolicy: "Never",
       terminationGracePeriodSeconds: 15,
       securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
