@@ -14,6 +14,9 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { BUILD } from "./observability/build.ts";
+import { GatewayMetrics } from "./observability/gateway_metrics.ts";
+import { openAdmin } from "./open_admin.ts";
 import { openGate } from "./open_gate.ts";
 import { Recordings } from "./recording/recordings.ts";
 import { RetentionSweeper } from "./recording/retention/retention_sweeper.ts";
@@ -38,7 +41,7 @@ const LEAVE_UNDONE_MS = 5_000;
  * `main.ts --config FILE`: serves until SIGTERM or SIGINT, then drains; a second signal ends what would be waited for.
  * Returns the exit code.
  */
-async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[]): Promise<number> {
   // Before anything else runs: afterwards nothing in this process can load a library any more.
   const tuner = openSocketTuner();
   const file = args[0] === "--config" ? args[1] : undefined;
@@ -70,10 +73,12 @@ async function serve(
     : await readKubeconfig(kubernetes.kubeconfig, kubernetes.context);
   const credentials = new CredentialSource(connection);
   await credentials.current(); // what cannot be read is told now, and not to the first user
+  using metrics = new GatewayMetrics(BUILD);
   using client = new KubeClient({
     server: connection.server,
     credentials,
     timeoutMs: kubernetes.requestTimeoutSeconds * 1000,
+    onTrouble: (trouble) => metrics.upstreamFailed("apiserver", trouble),
   });
   const sinks = await openJournal(
     configuration.audit,
@@ -87,15 +92,18 @@ async function serve(
     (message, cause, auditId) => log.error(message, { auditId, cause }),
   );
   const commandMask = await openCommandMask(configuration.audit.argv);
-  const gate = openGate({
-    ...{ configuration, log, connection, client, commandMask, journal, recordings },
+  const { gate, caches } = openGate({
+    ...{ configuration, log, connection, client, commandMask, journal, recordings, metrics },
     catalog: index?.catalog,
   });
   const readiness = new Readiness();
   const handler = createApp(gate, readiness);
   const front = await GatewayServer.listen({ address, port, tls, limits }, handler, {
     tuner,
-    onBadRequest: (bad) => recordBadRequest(journal, log, bad),
+    onBadRequest: (bad) => {
+      metrics.badRequest(bad.code);
+      recordBadRequest(journal, log, bad);
+    },
     report: (message, cause) => log.warn(message, { cause }),
   });
   log.info("listening", {
@@ -103,6 +111,8 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
+  const subjects = { client, journal, recordings, readiness, metrics, caches, front, log };
+  const admin = openAdmin(configuration, subjects);
   const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);
   const sweeper = new RetentionSweeper(() => recordings.archive, configuration.recording.retention, {
@@ -124,6 +134,7 @@ async function serve(
   await journal.close();
   await index?.feed.close();
   await index?.catalog.close();
+  await admin?.close();
   log.info("stopped");
   return 0;
 }

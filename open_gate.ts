@@ -5,6 +5,7 @@ import { recheckEvent } from "./audit/event.ts";
 import type { Journal } from "./audit/journal.ts";
 import { Authenticator } from "./authz/authenticate.ts";
 import { Authorizer } from "./authz/authorize.ts";
+import type { CacheCounts } from "./authz/review_cache.ts";
 import { impersonate } from "./authz/impersonate.ts";
 import { decide } from "./authz/policy/decide.ts";
 import { ephemeralContainer, guardedAddition } from "./authz/policy/ephemeral_container.ts";
@@ -23,6 +24,8 @@ import { requireSamePod, resolveTarget } from "./kube/resolve_target.ts";
 import { Refusal } from "./kube/status.ts";
 import type { Target } from "./kube/target.ts";
 import type { Logger } from "./log/logger.ts";
+import type { GatewayMetrics } from "./observability/gateway_metrics.ts";
+import { JourneyMeter } from "./observability/journey_meter.ts";
 import { Recordings } from "./recording/recordings.ts";
 import type { ApiGate } from "./routes/api_call.ts";
 import type { DebugGate } from "./routes/debug.ts";
@@ -48,11 +51,18 @@ export interface Parts {
   recordings: Recordings;
   /** Of sessions; absent where none is configured. */
   catalog: Catalog | undefined;
+  metrics: GatewayMetrics;
+}
+
+/** The journey's steps, and how often they were answered out of memory. */
+export interface OpenedGate {
+  gate: Gate & DebugGate & ProxyGate & ApiGate;
+  caches: Readonly<Record<string, CacheCounts>>;
 }
 
 /** Builds the journey's steps out of the rooms. No rule lives here. */
-export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
-  const { configuration, log, client, commandMask, journal, recordings, catalog } = parts;
+export function openGate(parts: Parts): OpenedGate {
+  const { configuration, log, client, commandMask, journal, recordings, catalog, metrics } = parts;
   const { authentication, authorization, policy, upstream, sessions } = configuration;
   const { kubelet } = upstream;
   const authenticator = new Authenticator(client, authentication);
@@ -66,7 +76,7 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
     showsStdin: configuration.recording.stdin === "content",
     showsForwarded: configuration.recording.portForward === "content",
   });
-  return {
+  const gate: OpenedGate["gate"] = {
     ...stepsOf(configuration, authenticator, authorizer),
     resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions, nodes }, signal),
     decideAddition: async (user, addition, signal) => {
@@ -108,8 +118,15 @@ export function openGate(parts: Parts): Gate & DebugGate & ProxyGate & ApiGate {
       sessions: sessionsHere,
       store: async () => (await recordings.archive)?.store,
     }),
+    watch: { begin: (request) => new JourneyMeter(metrics, request), streams: metrics.streams },
     report: (message, cause, auditId) => log.error(message, { auditId, cause }),
   };
+  const caches = {
+    token_reviews: authenticator.cacheCounts,
+    access_reviews: authorizer.cacheCounts,
+    nodes: nodes.counts,
+  };
+  return { gate, caches };
 }
 
 /** The steps that ask who somebody is and what they may. */
@@ -209,9 +226,10 @@ function kubeletDialler(
     // Told to whoever opens a session on it. The node may have another address by now.
     dialling.catch(() => nodes.forget(target.nodeName));
     return {
-      open: async ({ upstream: request, protocol }) => {
+      open: async ({ upstream: request, protocol, traceHeaders }) => {
         const { endpoint, connection } = await dialling;
-        return await openKubelet(endpoint, request, protocol, { ...dial, signal, connection });
+        const options = { ...dial, signal, connection };
+        return await openKubelet(endpoint, request, protocol, options, traceHeaders);
       },
       abandon: () => void dialling.then(({ connection }) => connection.close(), () => {}),
     };
@@ -227,15 +245,16 @@ function apiServerDialler(
   const dial = { timeoutMs: apiserver.dialTimeoutSeconds * 1000, isAllowedAddress: () => true };
   const open = async (
     target: Target,
-    { upstream: request, protocol, auditId, token, rawHeaders }: OpenRequest,
+    { upstream: request, protocol, auditId, token, rawHeaders, traceHeaders }: OpenRequest,
     signal: AbortSignal,
   ) => {
     const own = await credentials.current();
     const identity = apiserver.identity === "user"
-      ? { token, headers: rawHeaders.filter(([name]) => /^impersonate-/i.test(name)) }
+      ? { token, headers: [...rawHeaders.filter(([name]) => /^impersonate-/i.test(name)), ...traceHeaders] }
       : {
         ...(own.token !== undefined && { token: own.token }),
         ...(own.clientCertificate !== undefined && { clientCertificate: own.clientCertificate }),
+        headers: traceHeaders,
       };
     const host = hostname.replace(/^\[|\]$/g, "");
     const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };

@@ -118,6 +118,28 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "the oldest event that waits grows older until the sink has it, what comes later does not",
+  suite,
+  async () => {
+    const sink = new HeldSink();
+    const journal = new SinkJournal([sink]);
+    const age = () => journal.status().sinks[0]?.oldestPendingMs ?? 0;
+    assert.equal(age(), 0);
+    const first = journal.append([event("a")]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(age() > 0, "the first waits");
+    const secondMs = performance.now();
+    const second = journal.append([event("b")]);
+    await sink.next();
+    await first;
+    assert.ok(age() <= performance.now() - secondMs, "the second is younger");
+    await sink.next();
+    await second;
+    assert.equal(age(), 0);
+  },
+);
+
 Deno.test("an append has a deadline, and a sink that hangs is unhealthy", suite, async () => {
   const sink = new HeldSink();
   const journal = new SinkJournal([sink], { deadlineMs: 20 });

@@ -19,11 +19,14 @@ export interface LaneStatus {
   writtenEvents: number;
   /** Events whose append was rejected because of the sink. */
   failedEvents: number;
+  /** Age of the oldest event that waits, what is being written among it, in milliseconds; 0 where none does. */
+  oldestPendingMs: number;
   lastError?: string;
   lastErrorAt?: Date;
 }
 
 interface Entry {
+  sinceMs: number;
   lines: Uint8Array;
   events: number;
   resolve(): void;
@@ -41,6 +44,8 @@ export class Lane {
   #queue: Entry[] = [];
   #draining: Promise<void> | undefined;
   #writingSinceMs: number | undefined;
+  /** When the oldest of what is being written was appended. */
+  #writtenSinceMs: number | undefined;
   #pendingBytes = 0;
   #pendingEvents = 0;
   #writtenEvents = 0;
@@ -71,7 +76,7 @@ export class Lane {
     this.#pendingBytes += lines.length;
     this.#pendingEvents += events;
     return new Promise((resolve, reject) => {
-      this.#queue.push({ lines, events, resolve, reject });
+      this.#queue.push({ sinceMs: performance.now(), lines, events, resolve, reject });
       this.#draining ??= this.#drain();
     });
   }
@@ -95,6 +100,7 @@ export class Lane {
   /** @param stalledAfterMs how long one write may take before the sink counts as unhealthy */
   status(stalledAfterMs: number): LaneStatus {
     const since = this.#writingSinceMs;
+    const oldest = this.#writtenSinceMs ?? this.#queue[0]?.sinceMs;
     const stalled = since !== undefined && performance.now() - since > stalledAfterMs;
     return {
       name: this.#sink.name,
@@ -104,6 +110,7 @@ export class Lane {
       pendingBytes: this.#pendingBytes,
       writtenEvents: this.#writtenEvents,
       failedEvents: this.#failedEvents,
+      oldestPendingMs: oldest === undefined ? 0 : performance.now() - oldest,
       ...(this.#lastError && { lastError: this.#lastError.message, lastErrorAt: this.#lastError.at }),
     };
   }
@@ -127,6 +134,7 @@ export class Lane {
     const lines = concat(batch.map((entry) => entry.lines));
     const events = batch.reduce((sum, entry) => sum + entry.events, 0);
     this.#writingSinceMs = performance.now();
+    this.#writtenSinceMs = batch[0]?.sinceMs;
     let failure: AuditError | undefined;
     try {
       await this.#sink.write(lines);
@@ -136,7 +144,7 @@ export class Lane {
     }
     this.#lastFailed = failure !== undefined;
     this.#isOverflowing = false;
-    this.#writingSinceMs = undefined;
+    this.#writingSinceMs = this.#writtenSinceMs = undefined;
     this.#pendingBytes -= lines.length;
     this.#pendingEvents -= events;
     for (const { resolve, reject } of batch) failure ? reject(failure) : resolve();

@@ -2,7 +2,7 @@ import type { V1TokenReview } from "@kubernetes/client-node";
 import type { KubeClient } from "../kube/client.ts";
 import { Refusal } from "../kube/status.ts";
 import { unauthorized } from "./credential.ts";
-import { ReviewCache } from "./review_cache.ts";
+import { type CacheCounts, ReviewCache } from "./review_cache.ts";
 import type { User } from "./user.ts";
 
 /** Options of an {@linkcode Authenticator}. */
@@ -53,6 +53,10 @@ export class Authenticator {
     const { user } = await this.#cache.get(token, () => this.#review(token), signal);
     if (user === undefined) throw unauthorized();
     return user;
+  }
+
+  get cacheCounts(): CacheCounts {
+    return this.#cache.counts;
   }
 
   /** Believes no more what was remembered of `token`: somebody has been told otherwise. */

@@ -2,7 +2,7 @@ import type { V1SubjectAccessReview } from "@kubernetes/client-node";
 import type { KubeClient } from "../kube/client.ts";
 import { quoted } from "../kube/printable.ts";
 import { Refusal } from "../kube/status.ts";
-import { ReviewCache } from "./review_cache.ts";
+import { type CacheCounts, ReviewCache } from "./review_cache.ts";
 import type { User } from "./user.ts";
 
 /** What is asked for, in the fields of a SubjectAccessReview. */
@@ -40,6 +40,10 @@ export class Authorizer {
       maxEntries: options.cacheEntries ?? 4096,
       ttlMs: () => options.cacheTtlSeconds * 1000,
     });
+  }
+
+  get cacheCounts(): CacheCounts {
+    return this.#cache.counts;
   }
 
   /** @throws {Refusal} ServiceUnavailable where nobody can say */

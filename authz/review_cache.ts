@@ -10,6 +10,12 @@ export interface ReviewCacheOptions<T> {
   now?: () => number;
 }
 
+/** How a memory did so far. */
+export interface CacheCounts {
+  readonly hits: number;
+  readonly misses: number;
+}
+
 /**
  * Remembers the API server's answers for a short time, and lets those who ask the same at once share one question.
  *
@@ -22,10 +28,16 @@ export class ReviewCache<T> {
   readonly #answers = new Map<string, { answer: T; untilMs: number }>();
   readonly #asking = new Map<string, Promise<T>>();
   readonly #now: () => number;
+  readonly #counts = { hits: 0, misses: 0 };
 
   constructor(options: ReviewCacheOptions<T>) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** How often an answer was there, or on its way, and how often it had to be asked for. */
+  get counts(): CacheCounts {
+    return this.#counts;
   }
 
   /**
@@ -41,10 +53,13 @@ export class ReviewCache<T> {
       this.#answers.delete(hash);
       if (kept.untilMs > this.#now()) {
         this.#answers.set(hash, kept);
+        this.#counts.hits++;
         return kept.answer;
       }
     }
-    return await unlessAborted(this.#asking.get(hash) ?? this.#ask(hash, ask), signal);
+    const asking = this.#asking.get(hash);
+    this.#counts[asking === undefined ? "misses" : "hits"]++;
+    return await unlessAborted(asking ?? this.#ask(hash, ask), signal);
   }
 
   /** What is kept of `key` is not true any more. */

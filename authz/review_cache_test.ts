@@ -35,6 +35,15 @@ Deno.test("requests at the same time share one question", async () => {
   assert.equal(asked(), 2);
 });
 
+Deno.test("an answer that was there, or on its way, is a hit; one that had to be asked for is a miss", async () => {
+  const { cache, ask, turn } = scene();
+  await Promise.all([cache.get("key", ask), cache.get("key", ask)]);
+  await cache.get("key", ask);
+  turn(100);
+  await cache.get("key", ask);
+  assert.deepEqual({ ...cache.counts }, { hits: 2, misses: 2 });
+});
+
 Deno.test("an error is told to all who wait, and is not kept", async () => {
   const { cache, ask } = scene();
   const fail = () => Promise.reject(new Error("down"));

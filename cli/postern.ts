@@ -4,9 +4,11 @@ import { type Command, type Output, UsageError } from "./command.ts";
 import { configCheck } from "./config_check.ts";
 import { configPrint } from "./config_print.ts";
 import { configSchema } from "./config_schema.ts";
+import { doctor } from "./doctor.ts";
 import { exportCommand } from "./export.ts";
 import { holdList, holdRelease, holdSet } from "./hold.ts";
 import { indexRebuild } from "./index_rebuild.ts";
+import { kubeconfigCommand } from "./kubeconfig.ts";
 import { replay } from "./replay.ts";
 import { sessionsList } from "./sessions_list.ts";
 import { sessionsShow } from "./sessions_show.ts";
@@ -14,6 +16,8 @@ import { verify } from "./verify.ts";
 import { version } from "./version.ts";
 
 const COMMANDS: readonly Command[] = [
+  doctor,
+  kubeconfigCommand,
   configCheck,
   configPrint,
   configSchema,
@@ -84,10 +88,14 @@ Exit codes: 0 done, 1 failed or the answer is no, 2 called in a way that has no 
 `;
 }
 
-if (import.meta.main) {
-  const write = (stream: typeof Deno.stdout) => (text: string) => {
+/** What the command says goes to the streams of this process, whole. */
+export const PROCESS_OUTPUT: Output = { out: writer(Deno.stdout), error: writer(Deno.stderr) };
+
+function writer(stream: typeof Deno.stdout): (text: string) => void {
+  return (text) => {
     let rest = new TextEncoder().encode(text);
     while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
   };
-  Deno.exitCode = await postern(Deno.args, { out: write(Deno.stdout), error: write(Deno.stderr) });
 }
+
+if (import.meta.main) Deno.exitCode = await postern(Deno.args, PROCESS_OUTPUT);

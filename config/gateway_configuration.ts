@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import { z } from "zod";
+import { admin } from "./sections/admin.ts";
 import { audit, resolveSinkPaths } from "./sections/audit.ts";
 import { authentication } from "./sections/authentication.ts";
 import { authorization } from "./sections/authorization.ts";
@@ -35,6 +36,7 @@ export const gatewayConfiguration = section({
   audit,
   recording,
   index,
+  admin,
   log,
 }).meta({
   title: KIND,

@@ -202,7 +202,7 @@ const faults: { name: string; yaml: string; want: string[] }[] = [
     name: "a key that would write to the operator's terminal",
     yaml: '"\\e[2J\\u202e": 1\n',
     want: [
-      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, recording, index, log, got an unknown key',
+      'gateway.yaml:3:1: ["\\u001b[2J\\u{202e}"]: expected one of apiVersion, kind, server, kubernetes, authentication, authorization, policy, upstream, sessions, audit, recording, index, admin, log, got an unknown key',
     ],
   },
 ];

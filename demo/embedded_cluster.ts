@@ -19,6 +19,8 @@ export interface EmbeddedClusterOptions {
   path?: string | undefined;
   /** Turns Nagle's algorithm off at the kubelet. */
   tuner?: SocketTuner | undefined;
+  /** Told of every request to the API server and to the kubelet, before it is answered. */
+  onRequest?: (at: "apiserver" | "kubelet", request: Request) => void;
 }
 
 /** Where a container finds commands, if nothing else is said. */
@@ -46,7 +48,7 @@ export class EmbeddedCluster implements AsyncDisposable {
 
   /** Starts it. When this returns, all of it listens. @throws {Error} where a part cannot start; the others have ended then */
   static async start(
-    { folder, path = CONTAINER_PATH, tuner }: EmbeddedClusterOptions,
+    { folder, path = CONTAINER_PATH, tuner, onRequest = () => {} }: EmbeddedClusterOptions,
   ): Promise<EmbeddedCluster> {
     await using starting = new AsyncDisposableStack();
     const ca = await makeCa("postern demo");
@@ -74,13 +76,20 @@ export class EmbeddedCluster implements AsyncDisposable {
       ended: ended.signal,
     });
     const { cert, key } = certificate;
-    const api = Deno.serve({ hostname: "127.0.0.1", port: 0, cert, key, onListen: () => {} }, app.fetch);
+    const api = Deno.serve({ hostname: "127.0.0.1", port: 0, cert, key, onListen: () => {} }, (request) => {
+      onRequest("apiserver", request);
+      return app.fetch(request);
+    });
     starting.defer(async () => {
       ended.abort();
       await api.shutdown();
     });
     const webhook = new Webhook(app.fetch, tokenOf(users, NODE_USER), NODE_NAME);
-    work.resolve(createKubelet({ webhook, pods, containers: runner }));
+    const serve = createKubelet({ webhook, pods, containers: runner });
+    work.resolve((request, context) => {
+      onRequest("kubelet", request);
+      return serve(request, context);
+    });
     const server = `https://127.0.0.1:${api.addr.port}`;
     return new EmbeddedCluster(ca.cert, gatewayCertificate, state, server, starting.move());
   }

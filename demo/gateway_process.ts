@@ -24,16 +24,21 @@ export class GatewayProcess implements AsyncDisposable {
    *
    * @param configuration a configuration file whose log is JSON
    * @param logFile takes what it logs
+   * @param env added to ours
    * @throws {Error} with its last words where it does not start
    */
-  static async start(configuration: string, logFile: string): Promise<GatewayProcess> {
+  static async start(
+    configuration: string,
+    logFile: string,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<GatewayProcess> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [...await startArguments(), "--config", configuration],
       cwd: CHECKOUT,
       stdin: "null",
       stdout: "null",
       stderr: "piped",
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", ...env },
       detached: true, // Ctrl-C is for us: the gateway is told by us, once, and ends in order
     }).spawn();
     const listening = Promise.withResolvers<number>();

@@ -52,7 +52,18 @@ export interface KubeClientOptions {
   timeoutMs: number;
   /** How long the answer to a forwarded request may take to begin, in milliseconds. @default {90000} */
   forwardTimeoutMs?: number;
+  /** Told of every request that failed for reasons of the server's, or of ours. Must not throw. */
+  onTrouble?(trouble: Trouble): void;
 }
+
+/** What may go wrong with a request, without regard to what it asked for. */
+export type Trouble = "unreachable" | "timeout" | "unauthorized" | "forbidden" | "throttled" | "server_error";
+
+const TROUBLES: Readonly<Record<number, Trouble>> = {
+  401: "unauthorized",
+  403: "forbidden",
+  429: "throttled",
+};
 
 /**
  * The API server, by `fetch`, over connections that are kept.
@@ -91,9 +102,9 @@ export class KubeClient implements Disposable {
    */
   async open(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     using deadline = new Deadline(this.#options.timeoutMs, signal);
-    const answer = await this.#send("GET", path, undefined, deadline);
+    const answer = await this.#send("GET", path, undefined, deadline, signal);
     if (answer.ok && answer.body !== null) return answer.body;
-    throw new ApiError(answer.status, parse(await readText(answer)));
+    throw this.#refused(answer.status, parse(await readText(answer)));
   }
 
   /**
@@ -126,6 +137,7 @@ export class KubeClient implements Disposable {
       }
       return await fetch(url, init);
     } catch (cause) {
+      if (!signal.aborted) this.#options.onTrouble?.(deadline.hasPassed ? "timeout" : "unreachable");
       if (deadline.hasPassed) {
         throw new Refusal("Timeout", "the API server did not answer in time", { cause });
       }
@@ -154,15 +166,15 @@ export class KubeClient implements Disposable {
     signal?: AbortSignal,
   ): Promise<T> {
     using deadline = new Deadline(this.#options.timeoutMs, signal);
-    const answer = await this.#send(method, path, body, deadline);
+    const answer = await this.#send(method, path, body, deadline, signal);
     let text: string;
     try {
       text = await readText(answer);
     } catch (cause) {
-      throw unreachable(deadline, cause);
+      throw this.#unreachable(deadline, cause, signal);
     }
     const document = parse(text);
-    if (!answer.ok) throw new ApiError(answer.status, document);
+    if (!answer.ok) throw this.#refused(answer.status, document);
     return document as T;
   }
 
@@ -172,6 +184,7 @@ export class KubeClient implements Disposable {
     path: string,
     body: string | undefined,
     deadline: Deadline,
+    signal: AbortSignal | undefined,
   ): Promise<Response> {
     try {
       const { credentials, client } = await this.#ownClient();
@@ -187,8 +200,22 @@ export class KubeClient implements Disposable {
       };
       return await fetch(this.#options.server + path, init);
     } catch (cause) {
-      throw unreachable(deadline, cause);
+      throw this.#unreachable(deadline, cause, signal);
     }
+  }
+
+  #refused(code: number, document: object): ApiError {
+    const trouble = TROUBLES[code] ?? (code >= 500 ? "server_error" : undefined);
+    if (trouble !== undefined) this.#options.onTrouble?.(trouble);
+    return new ApiError(code, document);
+  }
+
+  /** @param signal of whoever asked: that they went away is nobody's trouble */
+  #unreachable(deadline: Deadline, cause: unknown, signal: AbortSignal | undefined): ApiUnreachable {
+    const isLate = deadline.hasPassed;
+    if (isLate || signal?.aborted !== true) this.#options.onTrouble?.(isLate ? "timeout" : "unreachable");
+    const why = isLate ? "did not answer in time" : "cannot be reached";
+    return new ApiUnreachable(`the API server ${why}`, { cause });
   }
 
   async #ownClient(): Promise<{ credentials: Credentials; client: Deno.HttpClient }> {
@@ -234,11 +261,6 @@ class Deadline implements Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
   }
-}
-
-function unreachable(deadline: Deadline, cause: unknown): ApiUnreachable {
-  const why = deadline.hasPassed ? "did not answer in time" : "cannot be reached";
-  return new ApiUnreachable(`the API server ${why}`, { cause });
 }
 
 async function readText(answer: Response): Promise<string> {

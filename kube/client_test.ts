@@ -4,7 +4,7 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { issue, makeCa } from "../tests/support/certificates.ts";
-import { ApiError, ApiUnreachable, KubeClient } from "./client.ts";
+import { ApiError, ApiUnreachable, KubeClient, type KubeClientOptions } from "./client.ts";
 import { CredentialSource } from "./credentials.ts";
 import { Refusal } from "./status.ts";
 
@@ -27,7 +27,9 @@ type Answer = (request: Request, never: Promise<Response>) => Response | Promise
 async function scene(
   answer: Answer,
   run: (scene: { client: KubeClient; seen: Seen[]; signal: AbortSignal }) => Promise<void>,
-  options: { timeoutMs?: number; forwardTimeoutMs?: number; trusted?: string } = {},
+  options: Partial<Pick<KubeClientOptions, "timeoutMs" | "forwardTimeoutMs" | "onTrouble">> & {
+    trusted?: string;
+  } = {},
 ): Promise<void> {
   const seen: Seen[] = [];
   const over = Promise.withResolvers<Response>();
@@ -94,6 +96,36 @@ test("get tells what the API server says against it", () =>
       });
     },
   ));
+
+for (
+  const [code, want] of [
+    [200, []],
+    [401, ["unauthorized"]],
+    [403, ["forbidden"]],
+    [404, []],
+    [429, ["throttled"]],
+    [500, ["server_error"]],
+    [undefined, ["unreachable"]],
+  ] as const
+) {
+  test(`a request that ${code === undefined ? "is not answered" : `is answered ${code}`} is trouble: ${want}`, async () => {
+    const troubles: string[] = [];
+    const answer = () =>
+      code === undefined ? Response.redirect("https://example.org/") : Response.json({}, { status: code });
+    await scene(answer, async ({ client }) => {
+      await client.get("/x").catch(() => {});
+    }, { onTrouble: (trouble) => troubles.push(trouble) });
+    assert.deepEqual(troubles, want);
+  });
+}
+
+test("who asks and goes away is no trouble of the API server's", async () => {
+  const troubles: string[] = [];
+  await scene((_request, never) => never, async ({ client }) => {
+    await assert.rejects(client.get("/x", AbortSignal.timeout(20)));
+  }, { onTrouble: (trouble) => troubles.push(trouble) });
+  assert.deepEqual(troubles, []);
+});
 
 const NO_ANSWERS: {
   name: string;

@@ -18,6 +18,9 @@ export class NodeCache {
   /** The oldest first. */
   readonly #nodes = new Map<string, { node: V1Node; untilMs: number }>();
 
+  /** How often a node was remembered, and how often it was asked for. */
+  readonly counts: { hits: number; misses: number } = { hits: 0, misses: 0 };
+
   /**
    * @param ttlMs how long a node is remembered; 0: each session asks
    * @param now the time in milliseconds; for tests
@@ -40,7 +43,11 @@ export class NodeCache {
    */
   async get(name: string, signal?: AbortSignal): Promise<V1Node> {
     const known = this.#nodes.get(name);
-    if (known !== undefined && known.untilMs > this.#now()) return known.node;
+    if (known !== undefined && known.untilMs > this.#now()) {
+      this.counts.hits++;
+      return known.node;
+    }
+    this.counts.misses++;
     // Counted from the question: the answer is of a moment between it and now.
     const untilMs = this.#now() + this.#ttlMs;
     const node = essence(await this.#client.get<V1Node>(`/api/v1/nodes/${name}`, signal));

@@ -17,21 +17,28 @@ export interface Logger {
 export interface LoggerOptions {
   /** The least important level that is written. */
   level: Level;
-  /** `json`: an object a line. `text`: for people. */
-  format: "json" | "text";
+  /** `json`: an object a line. `text`: for people. `auto`: text on a terminal, otherwise json. */
+  format: "auto" | "json" | "text";
   /** Takes each line, without its end. @default the standard error */
   write?: (line: string) => void;
+  /** Whether lines go to a terminal: then those of importance stand out. @default {whether the standard error is one} */
+  isTerminal?: boolean;
   now?: () => Date;
 }
 
 /** Makes a logger. A field that is an Error is written as its message and those of its causes, never as a stack. */
 export function createLogger(options: LoggerOptions): Logger {
-  const { level, format, write = writeToStandardError, now = () => new Date() } = options;
+  const { level, write = writeToStandardError, now = () => new Date() } = options;
+  const { isTerminal = Deno.stderr.isTerminal() } = options;
+  const format = options.format === "auto" ? (isTerminal ? "text" : "json") : options.format;
+  const paint = isTerminal && !Deno.noColor ? painted : plain;
   const least = LEVELS.indexOf(level);
   const at = (level: Level) => (message: string, fields: Fields = {}) => {
     if (LEVELS.indexOf(level) < least) return;
-    const plain = Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, plainOf(value)]));
-    write(format === "json" ? json(now(), level, message, plain) : text(now(), level, message, plain));
+    const said = Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, plainOf(value)]));
+    write(
+      format === "json" ? json(now(), level, message, said) : paint(level, text(now(), level, message, said)),
+    );
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
@@ -47,6 +54,18 @@ function text(time: Date, level: Level, message: string, fields: Fields): string
   return escapeControls(
     [time.toISOString().slice(11, 19), level.toUpperCase().padEnd(5), message, ...pairs].join(" "),
   );
+}
+
+function plain(_level: Level, line: string): string {
+  return line;
+}
+
+/** Faint, yellow and red. */
+const COLOURS: Readonly<Partial<Record<Level, string>>> = { debug: "2", warn: "33", error: "31" };
+
+function painted(level: Level, line: string): string {
+  const colour = COLOURS[level];
+  return colour === undefined ? line : `\x1b[${colour}m${line}\x1b[0m`;
 }
 
 /** A line stays a line and moves no terminal's cursor, whatever a client put into it. */

@@ -8,6 +8,7 @@ function scene(options: Partial<LoggerOptions> = {}) {
   const log = createLogger({
     level: "info",
     format: "json",
+    isTerminal: false,
     write: (line) => lines.push(line),
     now,
     ...options,
@@ -31,6 +32,19 @@ Deno.test("text: for people", () => {
   log.warn("slow", { ms: 3 });
   assert.deepEqual(lines, ["05:00:00 WARN  slow ms=3"]);
 });
+
+for (
+  const [isTerminal, want] of [
+    [true, "05:00:00 INFO  listening port=8443"],
+    [false, '{"time":"2026-11-21T05:00:00.000Z","level":"info","message":"listening","port":8443}'],
+  ] as const
+) {
+  Deno.test(`auto: ${isTerminal ? "text on a terminal" : "json where there is none"}`, () => {
+    const { log, lines } = scene({ format: "auto", isTerminal });
+    log.info("listening", { port: 8443 });
+    assert.deepEqual(lines, [want]);
+  });
+}
 
 Deno.test("what is less important than the level is not written", () => {
   const { log, lines } = scene({ level: "warn" });

@@ -49,7 +49,9 @@ export class RecordingArchive {
   /** Of the chains of others. */
   readonly summaries: ChainSummaries;
   /** Recordings that were begun and have not ended. */
-  #open = 0;
+  readonly #open = new Set<Recorder>();
+  /** How long sessions that have ended were held up, in milliseconds. */
+  #waitedMs = 0;
 
   private constructor(
     store: RecordingStore,
@@ -63,7 +65,7 @@ export class RecordingArchive {
     this.#chain = chain;
     this.summaries = new ChainSummaries(store);
     this.#heartbeat = setInterval(() => {
-      if (this.#open > 0) {
+      if (this.#open.size > 0) {
         chain.add({ event: "alive" }).catch((cause) => options.onFailure("the chain broke", cause));
       }
     }, HEARTBEAT_MS);
@@ -101,13 +103,25 @@ export class RecordingArchive {
         }),
         this.#chain.add({ event: "began", recording: path, auditId: facts.auditId }),
       ]);
-      this.#open++;
-      const onEnd = () => void this.#open--;
+      this.#open.add(recorder);
+      const onEnd = () => {
+        if (this.#open.delete(recorder)) this.#waitedMs += recorder.waitedMs;
+      };
       return new SessionRecording(path, facts.auditId, recorder, file, this.#chain, onEnd);
     } catch (cause) {
       await file.close().catch(() => {});
       throw cause;
     }
+  }
+
+  /** How the recordings that are being made do. */
+  get load(): RecordingLoad {
+    let [lagMs, waitedMs] = [0, this.#waitedMs];
+    for (const recorder of this.#open) {
+      lagMs = Math.max(lagMs, recorder.lagMs);
+      waitedMs += recorder.waitedMs;
+    }
+    return { open: this.#open.size, lagMs, waitedMs };
   }
 
   /** Where everything lies. */
@@ -148,6 +162,15 @@ export class RecordingArchive {
     await this.#chain.close();
     await this.#store[Symbol.asyncDispose]?.();
   }
+}
+
+/** How recordings do that are being made. */
+export interface RecordingLoad {
+  open: number;
+  /** For how long the session that is furthest ahead of its recording has been so, in milliseconds. */
+  lagMs: number;
+  /** How long sessions were held up by their recordings so far, all together, in milliseconds. */
+  waitedMs: number;
 }
 
 /** What became of a recording. */

@@ -113,6 +113,8 @@ export class Recorder {
   #gathered: (() => void) | undefined;
   #failure: { cause: unknown } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
+  #waitingSinceMs = 0;
+  #waitedMs = 0;
 
   private constructor(
     encoder: RecordingEncoder,
@@ -157,6 +159,16 @@ export class Recorder {
     return this.#failure?.cause;
   }
 
+  /** For how long the session has been ahead of what is durable, in milliseconds; 0 where it is not. */
+  get lagMs(): number {
+    return this.#aheadSinceMs === undefined ? 0 : Math.max(0, this.#now() - this.#aheadSinceMs);
+  }
+
+  /** How long the session was held up so far, in milliseconds. */
+  get waitedMs(): number {
+    return this.#waitedMs + (this.#waiting === undefined ? 0 : this.#now() - this.#waitingSinceMs);
+  }
+
   /** @throws where the recording is required and cannot be written */
   push(event: RecordedEvent): void | Promise<void> {
     if (this.#failure !== undefined) return this.#broken();
@@ -179,7 +191,10 @@ export class Recorder {
     this.#writing ??= this.#write();
     if (this.#gatheredBytes >= this.#gatherBytes) this.#gathered?.();
     if (this.#isWithinWindow()) return;
-    this.#waiting ??= Promise.withResolvers();
+    if (this.#waiting === undefined) {
+      this.#waiting = Promise.withResolvers();
+      this.#waitingSinceMs = this.#now();
+    }
     return this.#waiting.promise;
   }
 
@@ -341,6 +356,11 @@ export class Recorder {
 
   #release(): void {
     this.#waiting?.resolve();
+    this.#waited();
+  }
+
+  #waited(): void {
+    this.#waitedMs = this.waitedMs;
     this.#waiting = undefined;
   }
 
@@ -350,7 +370,8 @@ export class Recorder {
     this.#options.onFailure(cause);
     if (this.#options.isRequired) this.#waiting?.reject(cause);
     else this.#waiting?.resolve();
-    this.#waiting = undefined;
+    this.#waited();
+    this.#aheadSinceMs = undefined;
   }
 
   /** What a session is told that goes on after its recording broke. */

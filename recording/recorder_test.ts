@@ -144,6 +144,22 @@ for (const { stdin, isKept, hasDigest } of stdinModes) {
   });
 }
 
+Deno.test("Recorder tells how far it is behind, and how long it held the session up", async () => {
+  let nowMs = 1000;
+  const { recorder, file } = await start({ now: () => nowMs });
+  await recorder.push({ type: "opened", id: 5, stream: "stdout" });
+  assert.deepEqual([recorder.lagMs, recorder.waitedMs], [0, 0]);
+  file.stall();
+  const held = recorder.push(out("x".repeat(2000)));
+  nowMs += 30;
+  assert.deepEqual([recorder.lagMs, recorder.waitedMs], [30, 30]);
+  file.go();
+  await held;
+  await recorder.end(END);
+  nowMs += 30;
+  assert.deepEqual([recorder.lagMs, recorder.waitedMs], [0, 30]);
+});
+
 Deno.test("Recorder lets a session go ahead by its window, and no further until the file has it", async () => {
   const { recorder, file } = await start();
   await recorder.push({ type: "opened", id: 5, stream: "stdout" });

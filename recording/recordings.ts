@@ -1,4 +1,9 @@
-import { RecordingArchive, type RecordingFacts, type SessionRecording } from "./archive.ts";
+import {
+  RecordingArchive,
+  type RecordingFacts,
+  type RecordingLoad,
+  type SessionRecording,
+} from "./archive.ts";
 import type { StdinMode } from "./format/document.ts";
 import { isRecipient } from "./format/encryption.ts";
 import { Signer } from "./format/signer.ts";
@@ -25,12 +30,21 @@ export interface RecordingOptions {
 /** Told of everything that could not be written, for the log. */
 export type ReportFailure = (message: string, cause: unknown, auditId?: string) => void;
 
+/**
+ * How long a recording that could not be written counts, in milliseconds. None is begun while no session comes, and none comes to
+ * a gateway that is not ready: so it is tried again after a while by whoever comes first.
+ */
+const FAULT_COUNTS_MS = 30_000;
+
 /** Decides which sessions are recorded, and how; holds the archive that they are recorded to. */
 export class Recordings {
   readonly #options: RecordingOptions;
   readonly #open: () => Promise<RecordingArchive>;
   readonly #report: ReportFailure;
   #archive: Promise<RecordingArchive> | undefined;
+  /** The same, since it is open. */
+  #current: RecordingArchive | undefined;
+  #fault: { message: string; atMs: number } | undefined;
 
   private constructor(
     options: RecordingOptions,
@@ -53,7 +67,11 @@ export class Recordings {
     host: () => string,
     report: ReportFailure,
   ): Promise<Recordings> {
-    const recordings = new Recordings(options, () => openArchive(options, host, report), report);
+    const recordings: Recordings = new Recordings(
+      options,
+      () => openArchive(options, host, report, (cause) => recordings.#failed(cause)),
+      report,
+    );
     if (options.mode === "off") return recordings;
     try {
       await recordings.#opened();
@@ -77,8 +95,11 @@ export class Recordings {
     const streams = facts.kind === "portforward" ? portForward : "content";
     try {
       const archive = await this.#opened();
-      return await archive.begin(facts, { isRequired, streams });
+      const recording = await archive.begin(facts, { isRequired, streams });
+      this.#fault = undefined;
+      return recording;
     } catch (cause) {
+      this.#failed(cause);
       if (isRequired) throw cause;
       this.#report("a session is not recorded", cause, facts.auditId);
       return undefined;
@@ -90,13 +111,34 @@ export class Recordings {
     return this.#archive?.catch(() => undefined) ?? Promise.resolve(undefined);
   }
 
+  /** How the recordings that are being made do. */
+  get load(): RecordingLoad {
+    return this.#current?.load ?? { open: 0, lagMs: 0, waitedMs: 0 };
+  }
+
+  /** What is wrong, in one sentence for people, where sessions cannot be without a recording and there was none lately. */
+  get fault(): string | undefined {
+    if (this.#options.mode !== "required" || this.#fault === undefined) return undefined;
+    const { message, atMs } = this.#fault;
+    return performance.now() - atMs < FAULT_COUNTS_MS
+      ? `recordings cannot be written: ${message}`
+      : undefined;
+  }
+
   async close(): Promise<void> {
     await (await this.archive)?.close();
   }
 
+  #failed(cause: unknown): void {
+    this.#fault = {
+      message: cause instanceof Error ? cause.message : String(cause),
+      atMs: performance.now(),
+    };
+  }
+
   async #opened(): Promise<RecordingArchive> {
     try {
-      return await (this.#archive ??= this.#open());
+      return this.#current = await (this.#archive ??= this.#open());
     } catch (thrown) {
       this.#archive = undefined;
       throw thrown;
@@ -108,6 +150,7 @@ async function openArchive(
   options: RecordingOptions,
   host: () => string,
   report: ReportFailure,
+  onBroken: (cause: unknown) => void,
 ): Promise<RecordingArchive> {
   const { recipients, signingKeyFile, windowMilliseconds, writeTimeoutSeconds, sealSeconds } = options;
   const wrong = recipients.find((recipient) => !isRecipient(recipient));
@@ -127,7 +170,10 @@ async function openArchive(
     appendTimeoutMs: writeTimeoutSeconds * 1000,
     sealEveryMs: sealSeconds * 1000,
     recipients,
-    onFailure: report,
+    onFailure: (message: string, cause: unknown, auditId?: string) => {
+      onBroken(cause);
+      report(message, cause, auditId);
+    },
   };
   try {
     return await RecordingArchive.open(store, signer, archiveOptions);

@@ -14,6 +14,13 @@ export async function identify(
   journey: Journey,
   gate: Pick<Gate, "authenticate" | "impersonate">,
 ): Promise<Caller> {
+  return await journey.watch.phase("authenticate", () => readCaller(journey, gate));
+}
+
+async function readCaller(
+  journey: Journey,
+  gate: Pick<Gate, "authenticate" | "impersonate">,
+): Promise<Caller> {
   const { rawHeaders, signal } = journey.context;
   const { token, subprotocols } = readCredential(rawHeaders);
   const owner = await gate.authenticate(token, signal);
@@ -35,13 +42,16 @@ export async function admit(
   { user }: Caller,
   address: SessionAddress,
 ): Promise<Target> {
-  const { signal } = journey.context;
+  const { context: { signal }, watch } = journey;
   const { kind, namespace, pod, container, form, node, uid } = address;
-  const resolving = gate.resolve({ namespace, pod, container, purpose: kind }, signal);
+  const wanted = { namespace, pod, container, purpose: kind };
+  const resolving = watch.phase("resolve", () => gate.resolve(wanted, signal));
   resolving.catch(() => {}); // told below, and only to those who may know
-  await gate.authorize(user, { namespace, pod, subresource: kind }, signal);
-  // The API server asks for no more than this one, which is why it is a way around: here it comes on top.
-  if (form === "node_proxy") await gate.authorizeNodeProxy(user, node!, signal);
+  await watch.phase("authorize", async () => {
+    await gate.authorize(user, { namespace, pod, subresource: kind }, signal);
+    // The API server asks for no more than this one, which is why it is a way around: here it comes on top.
+    if (form === "node_proxy") await gate.authorizeNodeProxy(user, node!, signal);
+  });
   const target = await resolving;
   journey.auditTarget = auditTarget(target);
   if (uid !== undefined && uid !== target.podUid) {
@@ -76,7 +86,8 @@ export async function decide(
   { user }: Caller,
   target: Target,
 ): Promise<Permission> {
-  const decision = await gate.decide(user, target, journey.context.signal);
+  const { context: { signal }, watch } = journey;
+  const decision = await watch.phase("decide", () => gate.decide(user, target, signal));
   const event = decisionEvent(journey.facts, auditTarget(target), decision);
   const recorded = recordStrictly(gate, event);
   if (decision.allowed) {

@@ -68,12 +68,14 @@ export function createApp(
     c: { env: Bindings; req: { raw: Request } },
   ) => {
     const { context, target } = c.env;
-    const journey = new Journey(c.req.raw.method, context, target, about?.(target));
+    const journey = new Journey(c.req.raw.method, context, target, about?.(target), gate.watch);
     journey.learn({ commandMask: gate.commandMask });
     fallbacks.recall(journey);
     try {
       if (context.upgrade !== undefined) readiness.require();
-      return await step(journey, c.req.raw);
+      const answer = await journey.watch.run(() => step(journey, c.req.raw));
+      journey.watch.answered(answer.status);
+      return answer;
     } catch (thrown) {
       fallbacks.keep(journey);
       return await refuse(gate, journey, thrown);
@@ -107,7 +109,7 @@ export function createApp(
       target = readRequestTarget(context.rawTarget);
     } catch (thrown) {
       const unread = { segments: [], path: "/", query: [] };
-      return await refuse(gate, new Journey(request.method, context, unread), thrown);
+      return await refuse(gate, new Journey(request.method, context, unread, undefined, gate.watch), thrown);
     }
     return await app.fetch(request, { context, target });
   };

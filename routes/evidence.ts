@@ -43,6 +43,7 @@ export async function recordRefusal(
   const cause = thrown instanceof Error ? thrown.cause : undefined;
   if (code >= 500 && code !== 501) gate.report(`refused: ${message}`, cause ?? thrown, journey.auditId);
   const refusal = { code, reason, message, ...(rule !== undefined && { rule }) };
+  journey.watch.refused(refusal);
   await recordSafely(gate, journey.auditId, refusalEvent(journey.facts, journey.auditTarget, refusal));
 }
 

@@ -10,6 +10,7 @@ import type { SessionLimits } from "../session/lifetime.ts";
 import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { HeaderLine } from "./handler.ts";
+import type { Watch } from "./journey_watch.ts";
 import type { Rechecks } from "./rechecks.ts";
 import type { SessionKind } from "./session_address.ts";
 import type { SessionRegistry } from "./session_registry.ts";
@@ -42,6 +43,8 @@ export interface OpenRequest {
   /** The caller's token and `Impersonate-*` headers, for an upstream that sessions are opened at in the caller's name. */
   token: string;
   rawHeaders: readonly HeaderLine[];
+  /** By which the upstream goes on with the session's trace. */
+  traceHeaders: readonly HeaderLine[];
 }
 
 /** A connection to where a target is opened, made or being made, on which nothing was said yet of what for. */
@@ -98,6 +101,8 @@ export interface Gate {
     /** The same steps, answered out of no memory that is older than the schedule allows for. */
     steps: AnsweredAgain;
   };
+  /** Sees what becomes of requests and sessions; absent where nobody counts. */
+  watch?: Watch;
   /** Tells the gateway's own log what no client may know. */
   report(message: string, cause: unknown, auditId: string): void;
 }

@@ -2,7 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { AuditTarget, Facts, ObjectReference } from "../audit/event.ts";
 import type { Identity, User } from "../authz/user.ts";
 import type { RequestContext } from "./handler.ts";
+import { type JourneyWatch, UNWATCHED, type Watch } from "./journey_watch.ts";
 import type { RequestTarget } from "./request_target.ts";
+import { isSessionKind } from "./session_address.ts";
 
 /** The verbs by which the API server audits methods. A session's is `create`, whatever its method. */
 const VERBS: Readonly<Record<string, string>> = { GET: "get", HEAD: "get", POST: "create", PUT: "update" };
@@ -14,9 +16,17 @@ export class Journey {
   readonly context: RequestContext;
   readonly target: RequestTarget;
   auditTarget: AuditTarget | undefined;
+  /** Whoever counts and traces what becomes of it. */
+  readonly watch: JourneyWatch;
   #facts: Facts;
 
-  constructor(method: string, context: RequestContext, target: RequestTarget, objectRef?: ObjectReference) {
+  constructor(
+    method: string,
+    context: RequestContext,
+    target: RequestTarget,
+    objectRef?: ObjectReference,
+    watch?: Watch,
+  ) {
     this.method = method;
     this.context = context;
     this.target = target;
@@ -30,6 +40,10 @@ export class Journey {
       ...(userAgent !== undefined && { userAgent }),
       ...(objectRef !== undefined && { objectRef }),
     };
+    const { auditId, context: { rawHeaders } } = this;
+    const subresource = objectRef?.subresource;
+    const kind = isSessionKind(subresource) ? subresource : undefined;
+    this.watch = watch?.begin({ auditId, kind, rawHeaders }) ?? UNWATCHED;
   }
 
   get facts(): Facts {

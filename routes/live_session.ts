@@ -1,6 +1,8 @@
 import { type AuditEvent, endEvent, startEvent, withoutSecrets } from "../audit/event.ts";
 import type { Target } from "../kube/target.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
+import { DialError } from "../session/kubelet_dial.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
@@ -11,6 +13,7 @@ import type { Permission } from "./admission.ts";
 import { beginRecording, recordingTap, recordSafely, recordStrictly, TapChain } from "./evidence.ts";
 import { auditTarget, type Caller, type Gate, type UpstreamDial } from "./gate.ts";
 import type { Journey } from "./journey.ts";
+import type { UpstreamFault } from "./journey_watch.ts";
 import { reconsider } from "./reconsider.ts";
 import type { SessionAddress } from "./session_address.ts";
 import type { LiveEntry, SessionFacts } from "./session_registry.ts";
@@ -92,7 +95,7 @@ export class LiveSession {
     const { gate, journey, plan } = this;
     const dial = this.#dial ??= gate.dial(plan.target, journey.context.signal);
     if (this.#evidence === undefined) {
-      this.#evidence = this.#writeEvidence();
+      this.#evidence = journey.watch.phase("record", () => this.#writeEvidence());
       this.#evidence.catch(() => {}); // told to whoever waits for it
     }
     return { dial, evidence: this.#evidence };
@@ -131,6 +134,7 @@ export class LiveSession {
       first,
       ...(this.#manifest ? [this.#manifest] : []),
       ...(this.#recording ? [recordingTap(this.#recording)] : []),
+      ...(this.gate.watch ? [this.gate.watch.streams] : []),
     ]);
     return this.#entry?.tap(tap) ?? tap;
   }
@@ -145,11 +149,14 @@ export class LiveSession {
     const { gate, journey } = this;
     const { target, caller: { token }, upstream: wanted, protocol, clientProtocol } = this.plan;
     const { auditId, context: { rawHeaders } } = journey;
-    const request = { upstream: wanted, protocol, auditId, token, rawHeaders };
+    const asked = { upstream: wanted, protocol, auditId, token, rawHeaders };
     let upstream: OpenedUpstream;
     try {
-      upstream = await dial.open(request);
+      upstream = await journey.watch.phase("dial", () => {
+        return dial.open({ ...asked, traceHeaders: journey.watch.traceHeaders() });
+      });
     } catch (thrown) {
+      journey.watch.upstreamFailed(faultOf(thrown));
       // The API server, where it refused, has the session in its own log too.
       const headers = thrown instanceof UpstreamRefusal ? thrown.headers : [];
       const upstreamAuditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
@@ -192,7 +199,9 @@ export class LiveSession {
   /** Sees the session through, to its last event. Never throws for what happens in the session. */
   async run(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     const { gate, journey, plan } = this;
+    journey.watch.opened(plan.clientProtocol);
     const account = await this.#onceStarted(session).catch((thrown) => {
+      journey.watch.ended("gateway_error");
       this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
       this.#manifest?.end();
       throw thrown;
@@ -201,6 +210,7 @@ export class LiveSession {
       this.#leave();
     });
     const { end, streams, events } = account;
+    journey.watch.ended(end.reason);
     if (end.cause !== undefined) gate.report("a session failed", end.cause, journey.auditId);
     const durationMs = performance.now() - this.#startedAtMs;
     const { reason, by, message, exitCode } = end;
@@ -242,6 +252,12 @@ export class LiveSession {
       this.gate.report("the recordings' chain cannot be written", cause, this.journey.auditId);
     }
   }
+}
+
+function faultOf(thrown: unknown): UpstreamFault {
+  if (thrown instanceof UpstreamRefusal) return "refused";
+  if (thrown instanceof DialError) return "dial";
+  return thrown instanceof ProtocolError ? "protocol" : "other";
 }
 
 function recordingOf({ path, link, failure }: RecordingResult) {

@@ -4,6 +4,11 @@ import type { RequestTarget } from "./request_target.ts";
 /** The kinds of session, as the API calls them. */
 export type SessionKind = "exec" | "attach" | "portforward";
 
+/** Whether a subresource is one of them. */
+export function isSessionKind(subresource: string | undefined): subresource is SessionKind {
+  return subresource === "exec" || subresource === "attach" || subresource === "portforward";
+}
+
 /** Which pod and container a session is asked for, whichever form of path says so. */
 export interface SessionAddress {
   kind: SessionKind;

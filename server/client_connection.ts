@@ -4,7 +4,7 @@ import { WriteQueue } from "../session/write_queue.ts";
 import type { SocketTuner } from "./no_delay.ts";
 
 /**
- * The connection to a client: {@linkcode ByteConnection} over a TLS connection of the platform.
+ * The connection to a client: {@linkcode ByteConnection} over a TLS connection of the platform, or a plain one.
  *
  * It is read by two owners, one after the other: first HTTP, then a session. So a read may be begun without its
  * bytes being taken ({@linkcode begin}), and bytes can be given back ({@linkcode unread}).
@@ -13,7 +13,7 @@ export class ClientConnection implements ByteConnection {
   /** IP address of the peer; that of an IPv4 client is written as such, whatever the listener is bound to. */
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly #connection: Deno.TlsConn;
+  readonly #connection: Deno.TlsConn | Deno.TcpConn;
   readonly #tuner: Pick<SocketTuner, "abort"> | undefined;
   readonly #reader: BulkReader;
   readonly #writes: WriteQueue;
@@ -24,7 +24,7 @@ export class ClientConnection implements ByteConnection {
   #isClosed = false;
 
   /** @param tuner ends the connection of a client that takes nothing: without it, such a socket stays open */
-  constructor(connection: Deno.TlsConn, tuner?: Pick<SocketTuner, "abort">) {
+  constructor(connection: Deno.TlsConn | Deno.TcpConn, tuner?: Pick<SocketTuner, "abort">) {
     this.#connection = connection;
     this.#reader = new BulkReader(connection);
     this.#writes = new WriteQueue(connection);

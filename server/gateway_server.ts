@@ -64,6 +64,11 @@ export class GatewayServer {
     return this.#listener.connections;
   }
 
+  /** TLS handshakes so far that came to nothing. */
+  get failedHandshakes(): number {
+    return this.#listener.failedHandshakes;
+  }
+
   /** Looks at the certificate's files now, instead of when the time has come. Never throws. */
   reloadCertificate(): Promise<void> {
     return this.#listener.reload();

@@ -77,6 +77,7 @@ export class TlsListener {
   /** The one with the certificate before, while it still takes in who was on the way to it. */
   #oldDoor: Door | undefined;
   #lastFault = "";
+  #failedHandshakes = 0;
   #isFull = false;
   #toldFullMs = -Infinity;
   #toldRefusedMs = -Infinity;
@@ -110,6 +111,11 @@ export class TlsListener {
   /** Connections open now, handshakes included. */
   get connections(): number {
     return this.#clients.size + this.#handshakes.size;
+  }
+
+  /** Handshakes so far that clients broke off, or took too long for. */
+  get failedHandshakes(): number {
+    return this.#failedHandshakes;
   }
 
   /**
@@ -235,6 +241,7 @@ export class TlsListener {
 
   #dismiss(connection: Deno.TlsConn): void {
     const { hostname } = connection.remoteAddr;
+    this.#failedHandshakes++;
     close(connection);
     this.#sources.leave(hostname);
   }

@@ -4,6 +4,7 @@ import type { ByteConnection } from "./byte_connection.ts";
 import { spokenDuration } from "./duration.ts";
 import { Keepalive, type KeepaliveLimits, type Party, type Pings } from "./keepalive.ts";
 import { type SessionEnd, SessionFailure } from "./stream_event.ts";
+import { countWait } from "./write_waits.ts";
 
 export type { Party } from "./keepalive.ts";
 
@@ -164,10 +165,13 @@ export class GuardedConnection implements ByteConnection {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
+    const startMs = performance.now();
     try {
       await this.#connection.write(bytes);
     } catch (cause) {
       throw this.#lost(cause);
+    } finally {
+      countWait(this.#party, startMs);
     }
   }
 

@@ -44,6 +44,7 @@ export interface OpenedUpstream {
  * Opens a session at a kubelet.
  *
  * @param protocol the only stream protocol that is offered
+ * @param headers sent besides what opens the session
  * @throws as {@linkcode upgradeUpstream}
  */
 export async function openKubelet(
@@ -51,8 +52,9 @@ export async function openKubelet(
   request: UpstreamRequest,
   protocol: string,
   options: UpgradeOptions,
+  headers: readonly (readonly [name: string, value: string])[] = [],
 ): Promise<OpenedUpstream> {
-  const { connection } = await upgradeUpstream(endpoint, kubeletTarget(request), protocol, options);
+  const { connection } = await upgradeUpstream(endpoint, kubeletTarget(request), protocol, options, headers);
   return { connection, authority: authority(endpoint), protocol: `SPDY/3.1 ${protocol}` };
 }
 

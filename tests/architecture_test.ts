@@ -17,6 +17,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   server: ["routes", "authz", "session", "audit", "kube", "protocol"],
   cli: ["audit", "catalog", "recording", "kube", "config"],
   log: [],
+  observability: [],
 };
 
 /** What `protocol/` may take from the platform: nothing that does I/O or knows the time. */

@@ -6,9 +6,10 @@ export const log = section({
     fallback: "info",
     description: "The least important kind of line that is written.",
   }),
-  format: oneOf(["json", "text"], {
-    fallback: "json",
-    description: "`json`: one object per line. `text`: for people.",
+  format: oneOf(["auto", "json", "text"], {
+    fallback: "auto",
+    description:
+      "`json`: one object per line. `text`: for people. `auto`: text on a terminal, otherwise json.",
   }),
 }).prefault({}).meta({
   description: "The gateway's own log, on the standard error. Audit events are not part of it.",

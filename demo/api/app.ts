@@ -7,6 +7,7 @@ import { DISCOVERY } from "./discovery.ts";
 import { answerLog, type FindLog } from "./log.ts";
 import { answerList, answerOne, answerWatch, collections } from "./objects.ts";
 import { createOne, deleteOne, writeEphemeral } from "./pod_writes.ts";
+import { listRbac, RBAC_RESOURCES, RBAC_ROOT } from "./rbac.ts";
 import { isWatch, requestInfo } from "./request_info.ts";
 import {
   reviewSelf,
@@ -62,6 +63,10 @@ export function createApi(state: ClusterState, { findLog, ended }: ApiOptions): 
 
   for (const [path, document] of Object.entries(DISCOVERY)) app.get(path, () => Response.json(document));
   for (const path of ["/healthz", "/livez", "/readyz"]) app.get(path, (c) => c.text("ok"));
+
+  for (const resource of RBAC_RESOURCES) {
+    app.get(`${RBAC_ROOT}/${resource}`, () => listRbac(state.policy, resource));
+  }
 
   for (const [resource, collection] of Object.entries(served)) {
     const list = (request: Request, namespace?: string) => {

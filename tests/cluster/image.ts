@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Layout } from "./layout.ts";
 import { run } from "./processes.ts";
-import { type Entry, tar } from "./tar.ts";
+import { type Entry, tar } from "../../deploy/image/tar.ts";
 
 /** Its name in pod manifests; nothing is ever pulled. */
 export const IMAGE = "postern.test/toolbox:1";

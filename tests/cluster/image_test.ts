@@ -2,7 +2,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ociArchive } from "./image.ts";
-import type { Entry } from "./tar.ts";
+import type { Entry } from "../../deploy/image/tar.ts";
 
 const ROOT: Entry[] = [
   { type: "directory", path: "bin", mode: 0o755 },

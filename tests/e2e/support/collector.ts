@@ -18,23 +18,38 @@ export interface ReceivedRecord {
   attributes: { key: string; value: Record<string, unknown> }[];
 }
 
-/** A collector that takes logs by OTLP over HTTP, and writes them to a file. */
+/** What a span says, as the collector writes it. */
+export interface CollectedSpan {
+  traceId: string;
+  spanId: string;
+  parentSpanId: string;
+  name: string;
+}
+
+/** A collector that takes logs and traces by OTLP over HTTP, and writes them to files. */
 export class Collector implements AsyncDisposable {
   readonly #file: string;
+  readonly #spansFile: string;
   readonly #child: Deno.ChildProcess;
 
-  private constructor(readonly url: string, file: string, child: Deno.ChildProcess) {
-    this.#file = file;
+  /** @param url of the receiver, without a path */
+  private constructor(readonly url: string, folder: string, child: Deno.ChildProcess) {
+    [this.#file, this.#spansFile] = filesIn(folder);
     this.#child = child;
   }
 
   /** @param folder where it writes to; what another wrote there stays */
   static async start(port: number, folder: string): Promise<Collector> {
-    const file = join(folder, "collected.jsonl");
+    const [logs, traces] = filesIn(folder);
     const config = JSON.stringify({
       receivers: { otlp: { protocols: { http: { endpoint: `127.0.0.1:${port}` } } } },
-      exporters: { file: { path: file } },
-      service: { pipelines: { logs: { receivers: ["otlp"], exporters: ["file"] } } },
+      exporters: { "file/logs": { path: logs }, "file/traces": { path: traces } },
+      service: {
+        pipelines: {
+          logs: { receivers: ["otlp"], exporters: ["file/logs"] },
+          traces: { receivers: ["otlp"], exporters: ["file/traces"] },
+        },
+      },
     });
     const child = new Deno.Command(await build(), {
       args: ["--config", `yaml:${config}`],
@@ -43,10 +58,20 @@ export class Collector implements AsyncDisposable {
       stderr: "null",
     }).spawn();
     await eventually("the collector listens", () => listens(port));
-    return new Collector(`http://127.0.0.1:${port}/v1/logs`, file, child);
+    return new Collector(`http://127.0.0.1:${port}`, folder, child);
   }
 
-  /** All that it took so far, in order. */
+  /** All spans that it took so far. */
+  async spans(): Promise<CollectedSpan[]> {
+    const lines = (await Deno.readTextFile(this.#spansFile)).split("\n").slice(0, -1);
+    return lines.flatMap((line) =>
+      JSON.parse(line).resourceSpans.flatMap((resource: { scopeSpans: { spans: CollectedSpan[] }[] }) =>
+        resource.scopeSpans.flatMap(({ spans }) => spans)
+      )
+    );
+  }
+
+  /** All log records that it took so far, in order. */
   async records(): Promise<ReceivedRecord[]> {
     const lines = (await Deno.readTextFile(this.#file)).split("\n").slice(0, -1);
     return lines.flatMap((line) =>
@@ -60,6 +85,11 @@ export class Collector implements AsyncDisposable {
     this.#child.kill("SIGTERM");
     await this.#child.status;
   }
+}
+
+/** Where it writes logs, and traces. */
+function filesIn(folder: string): [logs: string, traces: string] {
+  return [join(folder, "collected.jsonl"), join(folder, "collected_spans.jsonl")];
 }
 
 /** A minute the first time; Go itself knows what has changed since. @returns the program's path */

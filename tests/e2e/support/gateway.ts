@@ -28,6 +28,7 @@ export interface GatewayOptions {
   policy?: GivenConfiguration["policy"];
   sessions?: GivenConfiguration["sessions"];
   index?: GivenConfiguration["index"];
+  admin?: GivenConfiguration["admin"];
   /** Beside the signing key and a folder for recordings. */
   recording?: GivenConfiguration["recording"];
 }

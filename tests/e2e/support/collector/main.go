@@ -1,4 +1,4 @@
-// An OpenTelemetry collector that receives logs over OTLP and writes them to a file, a request a line: for tests.
+// An OpenTelemetry collector that receives logs and traces over OTLP and writes them to files, a request a line: for tests.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/service/telemetry"
@@ -53,22 +54,43 @@ func fileFactory() exporter.Factory {
 	return exporter.NewFactory(
 		component.MustNewType("file"),
 		func() component.Config { return &fileConfig{} },
-		exporter.WithLogs(newFile, component.StabilityLevelDevelopment),
+		exporter.WithLogs(newLogFile, component.StabilityLevelDevelopment),
+		exporter.WithTraces(newTraceFile, component.StabilityLevelDevelopment),
 	)
 }
 
-func newFile(ctx context.Context, set exporter.Settings, config component.Config) (exporter.Logs, error) {
-	file, err := os.OpenFile(config.(*fileConfig).Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+func newLogFile(ctx context.Context, set exporter.Settings, config component.Config) (exporter.Logs, error) {
+	write, err := appendTo(config)
 	if err != nil {
 		return nil, err
 	}
 	marshaler := &plog.JSONMarshaler{}
-	write := func(_ context.Context, logs plog.Logs) error {
-		line, err := marshaler.MarshalLogs(logs)
+	return exporterhelper.NewLogs(ctx, set, config, func(_ context.Context, logs plog.Logs) error {
+		return write(marshaler.MarshalLogs(logs))
+	})
+}
+
+func newTraceFile(ctx context.Context, set exporter.Settings, config component.Config) (exporter.Traces, error) {
+	write, err := appendTo(config)
+	if err != nil {
+		return nil, err
+	}
+	marshaler := &ptrace.JSONMarshaler{}
+	return exporterhelper.NewTraces(ctx, set, config, func(_ context.Context, traces ptrace.Traces) error {
+		return write(marshaler.MarshalTraces(traces))
+	})
+}
+
+// appendTo opens the file, and returns what writes a line to it that was made, or says why it was not.
+func appendTo(config component.Config) (func(line []byte, err error) error, error) {
+	file, err := os.OpenFile(config.(*fileConfig).Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return func(line []byte, err error) error {
 		if err == nil {
 			_, err = file.Write(append(line, '\n'))
 		}
 		return err
-	}
-	return exporterhelper.NewLogs(ctx, set, config, write)
+	}, nil
 }
