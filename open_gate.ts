@@ -35,6 +35,7 @@ import { Rechecks } from "./routes/rechecks.ts";
 import { SessionRegistry } from "./routes/session_registry.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import { dialKubelet } from "./session/kubelet_dial.ts";
+import { ownRefusal } from "./session/own_refusal.ts";
 import { openApiServer, openKubelet } from "./session/upstream.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
@@ -229,7 +230,9 @@ function kubeletDialler(
       open: async ({ upstream: request, protocol, traceHeaders }) => {
         const { endpoint, connection } = await dialling;
         const options = { ...dial, signal, connection };
-        return await openKubelet(endpoint, request, protocol, options, traceHeaders);
+        return await openKubelet(endpoint, request, protocol, options, traceHeaders).catch((thrown) => {
+          throw ownRefusal(thrown, "the kubelet");
+        });
       },
       abandon: () => void dialling.then(({ connection }) => connection.close(), () => {}),
     };
@@ -260,7 +263,9 @@ function apiServerDialler(
     const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
     const { transport } = apiserver;
     const options = { ...dial, transport, lingerMs: LINGER_MS, signal };
-    const opened = await openApiServer(endpoint, request, protocol, options);
+    const opened = await openApiServer(endpoint, request, protocol, options).catch((thrown) => {
+      throw apiserver.identity === "gateway" ? ownRefusal(thrown, "the API server") : thrown;
+    });
     try {
       await requireSamePod(client, target, signal);
     } catch (thrown) {
