@@ -241,11 +241,11 @@ Deno.test("readClaims reads what is no JWT as nothing", () => {
 });
 
 const needs = [
-  { name: "kubelets by default", sections: "", more: ["create nodes/proxy"] },
+  { name: "kubelets by default", sections: "", more: ["get nodes", "create nodes/proxy"] },
   {
     name: "kubelets with credentials of their own",
     sections: "upstream: { kubelet: { tokenFile: t } }",
-    more: [],
+    more: ["get nodes"],
   },
   { name: "the API server as its users", sections: "upstream: { mode: apiserver }", more: [] },
   {
@@ -256,10 +256,10 @@ const needs = [
 ];
 for (const { name, sections, more } of needs) {
   Deno.test(`needsOf a gateway that opens sessions at ${name}`, () => {
-    const [tokens, access, pods, nodes, ...rest] = needsOf(configuration(sections));
+    const [tokens, access, pods, ...rest] = needsOf(configuration(sections));
     assert.deepEqual(
-      [tokens, access, pods, nodes].map((need) => need?.resource),
-      ["tokenreviews", "subjectaccessreviews", "pods", "nodes"],
+      [tokens, access, pods].map((need) => need?.resource),
+      ["tokenreviews", "subjectaccessreviews", "pods"],
     );
     assert.deepEqual(rest.map(({ verb, resource }) => `${verb} ${resource}`), more);
   });
