@@ -4,8 +4,8 @@ import type { V1Container, V1EphemeralContainer, V1Node, V1Pod } from "@kubernet
 export type ContainerKind = "regular" | "init" | "ephemeral";
 
 /**
- * What a session is opened to, as it was when it was checked. `podUid` goes into the kubelet's URL, so that a pod
- * that was deleted and made again under the same name is another target.
+ * What a session is opened to, as it was when it was checked. By its `podUid` a pod that was deleted and made again under the same
+ * name is another target.
  */
 export interface Target {
   namespace: string;
