@@ -562,6 +562,50 @@ for (const { name, rbac, status, says } of around) {
   });
 }
 
+/** An account that a binding gives everything to. */
+function boundBy(binding: string, [namespace, name]: readonly [string, string]) {
+  const subjects = [{ kind: "ServiceAccount", name, namespace }];
+  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: binding };
+  const rules = [{ apiGroups: [""], resources: ["*"], verbs: ["*"] }];
+  return {
+    clusterRoles: [{ metadata: { name: binding }, rules }],
+    clusterRoleBindings: [{ metadata: { name: binding }, roleRef, subjects }],
+    roles: [],
+    roleBindings: [],
+  };
+}
+
+const controllers = [
+  {
+    name: "a controller of Kubernetes",
+    rbac: boundBy("system:controller:generic-garbage-collector", [
+      "kube-system",
+      "generic-garbage-collector",
+    ]),
+    status: "note",
+  },
+  {
+    name: "attack: another account, added to a controller's binding",
+    rbac: boundBy("system:controller:generic-garbage-collector", ["kube-system", "default"]),
+    status: "wrong",
+  },
+  {
+    name: "attack: an account that is called as a controller is, elsewhere",
+    rbac: boundBy("system:controller:generic-garbage-collector", ["mine", "generic-garbage-collector"]),
+    status: "wrong",
+  },
+  {
+    name: "attack: a controller's account, bound once more",
+    rbac: boundBy("mine", ["kube-system", "generic-garbage-collector"]),
+    status: "wrong",
+  },
+] as const;
+for (const { name, rbac, status } of controllers) {
+  Deno.test(`judgeAround of ${name}: ${status}`, () => {
+    expect(judgeAround(rbac, TERMS)[0], status, /can go around the gateway in the whole cluster/);
+  });
+}
+
 Deno.test("judgeAround takes who was accepted, and nobody of the same name", () => {
   const accepted = [{ kind: "Group", name: "devs" } as const];
   expect(judgeAround(withExec("Group", "devs"), { ...TERMS, accepted })[0], "note", /accepted/);
