@@ -15,7 +15,7 @@ import type { Catalog } from "./catalog/catalog.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
 import { parsePortRange } from "./config/port_range.ts";
 import { KubeClient } from "./kube/client.ts";
-import { CredentialSource } from "./kube/credentials.ts";
+import { authorities, CredentialSource } from "./kube/credentials.ts";
 import type { Connection } from "./kube/kubeconfig.ts";
 import { addressFilter } from "./kube/node_address.ts";
 import { NodeCache } from "./kube/node_cache.ts";
@@ -267,7 +267,13 @@ function apiServerDialler(
         headers: traceHeaders,
       };
     const host = hostname.replace(/^\[|\]$/g, "");
-    const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
+    const endpoint = {
+      host,
+      port: Number(port || 443),
+      caCerts: authorities(own.caCerts),
+      auditId,
+      ...identity,
+    };
     const { transport } = apiserver;
     const options = { ...dial, transport, lingerMs: LINGER_MS, signal };
     return await openApiServer(endpoint, request, protocol, options).catch((thrown) => {
