@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Lets the gateway's clock be stepped, by {@linkcode FaultGateway.stepClock}. */
   hasOwnClock?: boolean;
   sessions?: GivenConfiguration["sessions"];
+  /** How long the API server and the kubelet may take to answer. @default {3} */
+  patienceSeconds?: number;
   /** Flags of the platform's beside those of `deno task start`. */
   flags?: readonly string[];
 }
@@ -210,17 +212,18 @@ export class FaultGateway implements AsyncDisposable {
   }
 
   #configuration(): GivenConfiguration {
-    const { drainTimeoutSeconds = 5, sessions } = this.#options;
+    const { drainTimeoutSeconds = 5, patienceSeconds = 3, sessions } = this.#options;
     return {
       ...{ apiVersion: "postern.dev/v1alpha1", kind: "GatewayConfiguration" },
       server: {
         ...{ address: "127.0.0.1", port: this.port, drainTimeoutSeconds },
         tls: { certFile: this.path("tls.crt"), keyFile: this.path("tls.key"), reloadSeconds: 1 },
       },
-      kubernetes: { kubeconfig: this.path("cluster.kubeconfig"), requestTimeoutSeconds: 3 },
+      kubernetes: { kubeconfig: this.path("cluster.kubeconfig"), requestTimeoutSeconds: patienceSeconds },
       upstream: {
         kubelet: {
-          ...{ addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"], dialTimeoutSeconds: 3 },
+          ...{ addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] },
+          dialTimeoutSeconds: patienceSeconds,
         },
       },
       // Who is lost without a word is found out by these.
