@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { z } from "zod";
 import type { AuditEvent } from "../../../audit/event.ts";
 import { postern } from "../../../cli/postern.ts";
 import type { GivenConfiguration } from "../../../config/gateway_configuration.ts";
@@ -29,8 +30,11 @@ export interface GatewayOptions {
 /** Where Debian's package libfaketime has it. */
 const FAKETIME = `/usr/lib/${Deno.build.arch}-linux-gnu/faketime/libfaketime.so.1`;
 
+/** A line of `postern verify --output json`. */
+const Verified = z.object({ ok: z.boolean(), fault: z.object({ code: z.string() }).optional() });
+
 /** How long a gateway may take to serve, or to end. */
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 /**
  * The real gateway as a child whose every file may be replaced: certificate, token, authorities; which may be killed,
@@ -77,8 +81,9 @@ export class FaultGateway implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Starts the process, and waits until it is ready. @returns how long that took, in milliseconds */
+  /** Starts the process, in place of one that may still run, and waits until it is ready. @returns how long that took, in milliseconds */
   async spawn(): Promise<number> {
+    await this.#kill();
     const startedMs = performance.now();
     const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
     const [binary = "", run = "", ...args] = await startCommand();
@@ -159,22 +164,29 @@ export class FaultGateway implements AsyncDisposable {
     return await Deno.readTextFile(this.path(`gateway-${this.#starts}.log`)).catch(() => "");
   }
 
-  /** What `postern verify` says of all recordings. */
-  async verify(): Promise<{ code: number; said: string }> {
+  /** What `postern verify` finds wrong with the recordings and the chains that name them: its codes, sorted. */
+  async recordingFaults(): Promise<string[]> {
     let said = "";
     const output = { out: (text: string) => said += text, error: (text: string) => said += text };
-    const code = await postern(
-      ["verify", this.path("recordings"), "--key", this.path("recordings.pub")],
+    await postern(
+      ["verify", this.path("recordings"), "--key", this.path("recordings.pub"), "--output", "json"],
       output,
     );
-    return { code, said };
+    const lines = said.split("\n").filter((line) => line !== "").map((line) =>
+      Verified.parse(JSON.parse(line))
+    );
+    return lines.flatMap(({ ok, fault }) => ok ? [] : [fault?.code ?? "unknown"]).toSorted();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async #kill(): Promise<void> {
     try {
       this.#child?.kill("SIGKILL");
     } catch { /* it has ended */ }
     await this.#child?.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#kill();
     await Deno.remove(this.directory, { recursive: true }).catch(() => {});
   }
 
