@@ -3,6 +3,7 @@ import { refusalEvent, retentionEvent } from "./audit/event.ts";
 import type { Journal } from "./audit/journal.ts";
 import { openCommandMask } from "./audit/argv/open_command_mask.ts";
 import { openJournal } from "./audit/open_journal.ts";
+import { StrangerLimit } from "./audit/stranger_limit.ts";
 import { CatalogFeed } from "./catalog/catalog_feed.ts";
 import { readEventFiles } from "./catalog/event_files.ts";
 import { LateCatalog } from "./catalog/late_catalog.ts";
@@ -14,6 +15,7 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { trustOnlyNamed } from "./named_authorities.ts";
 import { BUILD } from "./observability/build.ts";
 import { GatewayMetrics } from "./observability/gateway_metrics.ts";
 import { openAdmin } from "./open_admin.ts";
@@ -34,6 +36,9 @@ const SETTLE_EVERY_MS = 600_000;
 /** How often it is looked for connections whose other end is cut off, in milliseconds. */
 const LOOK_EVERY_MS = 5_000;
 
+const TRUSTS_OTHERS = "public certificate authorities are trusted besides those that are configured: " +
+  "the permission for DENO_TLS_CA_STORE, DENO_CERT and NODE_EXTRA_CA_CERTS is missing (--allow-env)";
+
 /** How long is waited at the end for what can as well be done by the next start, in milliseconds. */
 const LEAVE_UNDONE_MS = 5_000;
 
@@ -44,6 +49,7 @@ const LEAVE_UNDONE_MS = 5_000;
 export async function main(args: readonly string[]): Promise<number> {
   // Before anything else runs: afterwards nothing in this process can load a library any more.
   const tuner = openSocketTuner();
+  const trustsOnlyNamed = trustOnlyNamed();
   const file = args[0] === "--config" ? args[1] : undefined;
   if (file === undefined || args.length !== 2) return fail("usage: main.ts --config FILE", 2);
   let configuration: Configuration;
@@ -54,6 +60,7 @@ export async function main(args: readonly string[]): Promise<number> {
     throw cause;
   }
   const log = createLogger(configuration.log);
+  if (!trustsOnlyNamed) log.warn(TRUSTS_OTHERS);
   try {
     return await serve(configuration, log, tuner);
   } catch (cause) {
@@ -85,7 +92,10 @@ async function serve(
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
   const index = openIndex(configuration, log);
-  const journal = index === undefined ? sinks : feeding(index.feed, sinks);
+  const written = index === undefined ? sinks : feeding(index.feed, sinks);
+  const journal = new StrangerLimit(written, configuration.audit.strangers, {
+    report: (message, cause) => log.error(message, { cause }),
+  });
   const recordings = await Recordings.open(
     configuration.recording,
     () => Deno.hostname(),

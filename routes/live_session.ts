@@ -3,6 +3,7 @@ import type { Target } from "../kube/target.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { DialError } from "../session/kubelet_dial.ts";
+import { Refusal } from "../kube/status.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
@@ -156,9 +157,13 @@ export class LiveSession {
         return dial.open({ ...asked, traceHeaders: journey.watch.traceHeaders() });
       });
     } catch (thrown) {
-      journey.watch.upstreamFailed(faultOf(thrown));
+      // Where the gateway itself was refused, in other words than the client is told.
+      const said = thrown instanceof Refusal && thrown.cause instanceof UpstreamRefusal
+        ? thrown.cause
+        : thrown;
+      journey.watch.upstreamFailed(faultOf(said));
       // The API server, where it refused, has the session in its own log too.
-      const headers = thrown instanceof UpstreamRefusal ? thrown.headers : [];
+      const headers = said instanceof UpstreamRefusal ? said.headers : [];
       const upstreamAuditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
       if (upstreamAuditId !== undefined) journey.learn({ upstreamAuditId });
       throw thrown;
@@ -196,15 +201,13 @@ export class LiveSession {
     };
   }
 
-  /** Sees the session through, to its last event. Never throws for what happens in the session. */
+  /** Sees the session through, to its last event, whatever happens in it: what it throws too is an end. */
   async run(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     const { gate, journey, plan } = this;
     journey.watch.opened(plan.clientProtocol);
-    const account = await this.#onceStarted(session).catch((thrown) => {
-      journey.watch.ended("gateway_error");
-      this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
-      this.#manifest?.end();
-      throw thrown;
+    const account = await this.#onceStarted(session).catch((cause) => {
+      this.#dial?.abandon();
+      return failed(cause);
     }).finally(() => {
       this.#stopRechecks?.();
       this.#leave();
@@ -252,6 +255,12 @@ export class LiveSession {
       this.gate.report("the recordings' chain cannot be written", cause, this.journey.auditId);
     }
   }
+}
+
+/** What a session comes to that fails for reasons of the gateway's own: its streams are not known, but that it ended must be. */
+function failed(cause: unknown): SessionAccount {
+  const end: SessionEnd = { reason: "gateway_error", by: "gateway", message: "the gateway failed", cause };
+  return { end, streams: [], events: [] };
 }
 
 function faultOf(thrown: unknown): UpstreamFault {
