@@ -8,6 +8,7 @@ import * as x509 from "@peculiar/x509";
 import { join } from "node:path";
 import { writeSecret } from "./files.ts";
 import type { Layout } from "./layout.ts";
+import { ADDRESSES } from "./network.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const VALID_DAYS = 365;
@@ -44,7 +45,7 @@ const LEAVES: Record<string, Subject> = {
   "apiserver": {
     commonName: "kube-apiserver",
     dnsNames: ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"],
-    ipAddresses: ["127.0.0.1", "10.96.0.1"],
+    ipAddresses: ["127.0.0.1", ADDRESSES.node, ADDRESSES.kubernetes],
   },
   "apiserver-kubelet-client": { commonName: "kube-apiserver-kubelet-client", organization: "system:masters" },
   "controller-manager": { commonName: "system:kube-controller-manager", ...LOOPBACK },
@@ -53,8 +54,9 @@ const LEAVES: Record<string, Subject> = {
     commonName: "system:node:node1",
     organization: "system:nodes",
     dnsNames: ["node1"],
-    ipAddresses: ["127.0.0.1"],
+    ipAddresses: ["127.0.0.1", ADDRESSES.node],
   },
+  "kube-proxy": { commonName: "system:kube-proxy" },
   "admin": { commonName: "admin", organization: "system:masters" },
 };
 

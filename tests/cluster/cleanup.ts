@@ -1,14 +1,15 @@
 /**
- * Ends a cluster and takes away what it left on the machine: processes, containers, mounts, the bridge, cgroups, the
- * name of the node. It asks nothing of the cluster, so the same steps serve one that is well and one that was cut off.
+ * Ends a cluster and takes away what it left on the machine: processes, containers, mounts, the network, cgroups,
+ * the name of the node. It asks nothing of the cluster, so the same steps serve one that is well and one that was cut off.
  */
 
 import { basename, join } from "node:path";
 import { killCgroup, removeCgroup } from "./cgroup.ts";
-import { NETWORK, removeBridge } from "./containerd.ts";
+import { NETWORK } from "./containerd.ts";
 import { removeHostName } from "./kubelet.ts";
 import { removeIfThere } from "./files.ts";
 import { type Layout, layout } from "./layout.ts";
+import { removeNetwork } from "./network.ts";
 import { isAlive, kill, type Process, run, stop } from "./processes.ts";
 import { type Component, COMPONENTS, forgetState, type State } from "./state.ts";
 import { waitUntil } from "./wait.ts";
@@ -24,7 +25,7 @@ export async function endCluster(state: State): Promise<void> {
   await endContainers(at);
   await Promise.all(COMPONENTS.map((component) => end(state, component)));
   await unmountBelow(at.root);
-  await removeBridge();
+  await removeNetwork();
   await waitUntil("the containers' cgroup is gone", removeCgroup, { deadlineMs: GRACE_MS });
   await removeHostName();
   await removeNetworkResults();

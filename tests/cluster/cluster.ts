@@ -18,6 +18,7 @@ import { isHealthy } from "./health.ts";
 import { writeImage } from "./image.ts";
 import { kubelet } from "./kubelet.ts";
 import { type Layout, layout } from "./layout.ts";
+import { ADDRESSES, checkNetwork, kubeProxy, makeNetwork, relay } from "./network.ts";
 import { createObjects, waitForNode, writeGatewayCredentials } from "./objects.ts";
 import { checkMachine, installPackages, unpackBusybox, unpackKubectl120 } from "./packages.ts";
 import { choosePorts } from "./ports.ts";
@@ -73,6 +74,7 @@ async function start(at: Layout): Promise<void> {
 
   const installed = await step("Debian packages", installPackages);
   if (installed.length > 0) console.log(`  installed ${installed.join(" ")}`);
+  await checkNetwork();
   const kubectl120 = await step("kubectl 1.20", () => unpackKubectl120(at));
   const busybox = await step("busybox", () => unpackBusybox(at));
   for (const name of toBuild) {
@@ -96,14 +98,17 @@ async function start(at: Layout): Promise<void> {
     step(component, () => startComponent(at, state, component, command));
 
   await launch("etcd", etcd(at, state));
+  await step("network", makeNetwork);
   await launch("containerd", await containerd(at));
   await step("importing the image", () => importImage(at, archive));
   await removeIfThere(at.apiServerAuditLog); // the API server would add to it
   await launch("apiserver", apiServer(at, state));
+  await launch("relay", relay(at, state));
   await launch("controller-manager", await controllerManager(at, state));
   await launch("scheduler", await scheduler(at, state));
   await launch("kubelet", await kubelet(at, state));
   await step(`${NODE_NAME} ready`, () => waitForNode(at, state));
+  await launch("kube-proxy", await kubeProxy(at, state)); // after its node, whose address it asks for
   await step("users, gateway and pods", () => createObjects(at, state));
   await writeGatewayCredentials(at, state);
 
@@ -127,6 +132,7 @@ function newState(at: Layout, clients: Clients): State {
     processes: {},
     apiServerUrl: `https://127.0.0.1:${ports.apiServer}`,
     nodeName: NODE_NAME,
+    addresses: ADDRESSES,
     paths: {
       kubeconfig: at.kubeconfig,
       ...clients,
@@ -203,6 +209,8 @@ async function status(at: Layout): Promise<number> {
     ];
     console.log(words.join(" "));
   }
+  const { node, kubernetes, pods, services } = known.addresses;
+  console.log(`node ${node}, pods ${pods}, Services ${services}, of them "kubernetes" ${kubernetes}`);
   console.log(known.complete ? `kubeconfig ${known.paths.kubeconfig}` : `"up" has not come to its end`);
   return well ? 0 : 1;
 }

@@ -3,19 +3,17 @@
 import { join } from "node:path";
 import { IMAGE } from "./image.ts";
 import type { Layout } from "./layout.ts";
+import { ADDRESSES, BRIDGE } from "./network.ts";
 import { run } from "./processes.ts";
 import { Unfit } from "./unfit.ts";
 
 /** Name of the pods' network; cleanup.ts finds by it what the plugins left. */
 export const NETWORK = "postern";
-const BRIDGE = "postern0";
-const BRIDGE_ADDRESS = "10.244.77.1/24";
-const POD_ADDRESSES = "10.244.77.0/24";
 
 /** sockaddr_un holds 108 bytes with the final zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** Writes containerd's configuration and makes the pods' bridge. @returns its command */
+/** Writes the configuration of containerd and of the pods' network. @returns its command */
 export async function containerd(at: Layout): Promise<string[]> {
   const longest = `${at.containerdSocket}.ttrpc`;
   if (new TextEncoder().encode(longest).length > MAX_SOCKET_PATH_BYTES) {
@@ -31,25 +29,7 @@ export async function containerd(at: Layout): Promise<string[]> {
     join(network, "10-postern.conflist"),
     JSON.stringify(networkList(at), undefined, 2),
   );
-  await makeBridge();
   return ["containerd", "--config", config];
-}
-
-/** Takes the bridge away; what hangs on it goes with its pod. */
-export async function removeBridge(): Promise<void> {
-  const found = await Deno.stat(`/sys/class/net/${BRIDGE}`).catch(() => undefined);
-  if (found !== undefined) await run(["ip", "link", "delete", BRIDGE]);
-}
-
-/**
- * The host and the pods reach one another over this bridge, and nothing else: it is made here, and not by its plugin as
- * a gateway, because that would turn on forwarding for the whole machine.
- */
-async function makeBridge(): Promise<void> {
-  await removeBridge();
-  await run(["ip", "link", "add", BRIDGE, "type", "bridge"]);
-  await run(["ip", "address", "add", BRIDGE_ADDRESS, "dev", BRIDGE]);
-  await run(["ip", "link", "set", BRIDGE, "up"]);
 }
 
 /** Imports an image archive into the namespace that the kubelet looks in. */
@@ -99,6 +79,7 @@ conf_dir = ${quoted(join(at.cni, "conf"))}
 `;
 }
 
+/** Pods know the way to one another, to the node and to Services, and nowhere else. */
 function networkList(at: Layout): unknown {
   return {
     cniVersion: "0.4.0",
@@ -106,10 +87,12 @@ function networkList(at: Layout): unknown {
     plugins: [{
       type: "bridge",
       bridge: BRIDGE,
+      hairpinMode: true, // so that a pod may come to itself by its Service: bridges keep packets from the port they came by
       ipam: {
         type: "host-local",
         dataDir: join(at.cni, "addresses"),
-        ranges: [[{ subnet: POD_ADDRESSES }]],
+        ranges: [[{ subnet: ADDRESSES.pods, gateway: ADDRESSES.node }]],
+        routes: [{ dst: ADDRESSES.services }],
       },
     }],
   };

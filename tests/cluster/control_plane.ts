@@ -2,10 +2,10 @@
 
 import { join } from "node:path";
 import { type Layout, SOURCES } from "./layout.ts";
+import { ADDRESSES } from "./network.ts";
 import type { State } from "./state.ts";
 import { tokenFile, writeKubeconfig } from "./users.ts";
 
-const SERVICE_ADDRESSES = "10.96.0.0/16";
 const TOKEN_ISSUER = "https://kubernetes.default.svc.cluster.local";
 
 /** etcd without TLS: it listens on loopback only, and the machine is root's. */
@@ -33,6 +33,7 @@ export function apiServer(at: Layout, { ports }: Pick<State, "ports">): string[]
     "apiserver",
     `--etcd-servers=http://127.0.0.1:${ports.etcdClient}`,
     "--bind-address=127.0.0.1",
+    `--advertise-address=${ADDRESSES.node}`, // the endpoint of the Service `kubernetes`
     `--secure-port=${ports.apiServer}`,
     `--tls-cert-file=${pki("apiserver.crt")}`,
     `--tls-private-key-file=${pki("apiserver.key")}`,
@@ -48,8 +49,7 @@ export function apiServer(at: Layout, { ports }: Pick<State, "ports">): string[]
     `--kubelet-client-certificate=${pki("apiserver-kubelet-client.crt")}`,
     `--kubelet-client-key=${pki("apiserver-kubelet-client.key")}`,
     "--kubelet-preferred-address-types=Hostname",
-    `--service-cluster-ip-range=${SERVICE_ADDRESSES}`,
-    "--endpoint-reconciler-type=none", // 127.0.0.1 may not be an endpoint of a Service
+    `--service-cluster-ip-range=${ADDRESSES.services}`,
     `--audit-policy-file=${join(SOURCES, "audit_policy.yaml")}`,
     `--audit-log-path=${at.apiServerAuditLog}`,
   ];

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { layout } from "./layout.ts";
+import { ADDRESSES } from "./network.ts";
 import type { Component, State } from "./state.ts";
 
 const DEADLINE_MS = 2000;
@@ -12,8 +13,10 @@ const CHECKS: Record<Component, (state: State) => Promise<boolean>> = {
   "controller-manager": (state) =>
     answersOk(state, `https://127.0.0.1:${state.ports.controllerManager}/healthz`),
   "scheduler": (state) => answersOk(state, `https://127.0.0.1:${state.ports.scheduler}/healthz`),
+  "relay": (state) => answersOk(state, `https://${ADDRESSES.node}:${state.ports.apiServer}/readyz`),
   "containerd": accepts,
   "kubelet": (state) => answersOk(state, `http://127.0.0.1:${state.ports.kubeletHealth}/healthz`),
+  "kube-proxy": (state) => answersOk(state, `http://127.0.0.1:${state.ports.proxyHealth}/healthz`),
 };
 
 /** Whether a component says that it is well, within two seconds. */

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { CGROUP, makeCgroup } from "./cgroup.ts";
 import type { Layout } from "./layout.ts";
+import { ADDRESSES } from "./network.ts";
 import type { State } from "./state.ts";
 import { Unfit } from "./unfit.ts";
 import { writeKubeconfig } from "./users.ts";
@@ -25,7 +26,8 @@ export async function kubelet(at: Layout, state: State): Promise<string[]> {
     `--config=${config}`,
     `--kubeconfig=${kubeconfig}`,
     `--root-dir=${at.kubelet}`,
-    `--hostname-override=${state.nodeName}`, // and no --node-ip: the kubelet refuses a loopback one
+    `--hostname-override=${state.nodeName}`,
+    `--node-ip=${ADDRESSES.node}`, // it listens on 127.0.0.1 all the same: `kube relay` leads there
   ];
 }
 
@@ -36,7 +38,7 @@ export async function removeHostName(): Promise<void> {
   if (kept !== text) await Deno.writeTextFile(HOSTS, kept);
 }
 
-/** A gateway dials the node by the name that the Node object gives; it must lead to the loopback address. */
+/** A gateway on this machine dials the node by the name that the Node object gives; it must lead to the loopback address. */
 async function addHostName(name: string): Promise<void> {
   const text = await Deno.readTextFile(HOSTS);
   const line = text.split("\n").find((candidate) =>

@@ -14,6 +14,7 @@ const PROGRAMS: Record<string, string> = {
   "/usr/lib/cni/bridge": "containernetworking-plugins",
   "/usr/lib/cni/host-local": "containernetworking-plugins",
   "ip": "iproute2",
+  "nft": "nftables",
   "mount": "mount",
   "setsid": "util-linux",
   "bash": "bash",

@@ -10,6 +10,8 @@ const WELL_KNOWN: State["ports"] = {
   scheduler: 10259,
   kubelet: 10250,
   kubeletHealth: 10248,
+  proxyHealth: 10256,
+  proxyMetrics: 10249,
 };
 
 /** A port for each listener, all of them free on 127.0.0.1 at this moment. */
@@ -29,6 +31,8 @@ export function choosePorts(): State["ports"] {
       scheduler: choose(WELL_KNOWN.scheduler),
       kubelet: choose(WELL_KNOWN.kubelet),
       kubeletHealth: choose(WELL_KNOWN.kubeletHealth),
+      proxyHealth: choose(WELL_KNOWN.proxyHealth),
+      proxyMetrics: choose(WELL_KNOWN.proxyMetrics),
     };
   } finally {
     for (const listener of held) listener.close();

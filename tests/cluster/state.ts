@@ -10,6 +10,7 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { removeIfThere } from "./files.ts";
 import { layout } from "./layout.ts";
+import { ADDRESSES } from "./network.ts";
 
 /** The programs that stay in the background, in the order they are started in. */
 export const COMPONENTS = [
@@ -17,8 +18,10 @@ export const COMPONENTS = [
   "apiserver",
   "controller-manager",
   "scheduler",
+  "relay",
   "containerd",
   "kubelet",
+  "kube-proxy",
 ] as const;
 
 /** Name of a program of the cluster; its log is `log/<name>.log`. */
@@ -39,10 +42,15 @@ const StateSchema = z.object({
     scheduler: Port,
     kubelet: Port,
     kubeletHealth: Port,
+    proxyHealth: Port.default(10256), // what was written before there was a kube-proxy can still be ended
+    proxyMetrics: Port.default(10249),
   }),
   processes: z.partialRecord(z.enum(COMPONENTS), ProcessSchema),
   apiServerUrl: z.string(),
   nodeName: z.string(),
+  /** What is reached from this machine and from pods; see network.ts. */
+  addresses: z.object({ node: z.string(), kubernetes: z.string(), pods: z.string(), services: z.string() })
+    .default(ADDRESSES),
   /** Absolute paths that tests start from. */
   paths: z.object({
     kubeconfig: z.string(),
