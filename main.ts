@@ -3,6 +3,7 @@ import { refusalEvent, retentionEvent } from "./audit/event.ts";
 import type { Journal } from "./audit/journal.ts";
 import { openCommandMask } from "./audit/argv/open_command_mask.ts";
 import { openJournal } from "./audit/open_journal.ts";
+import { StrangerLimit } from "./audit/stranger_limit.ts";
 import { CatalogFeed } from "./catalog/catalog_feed.ts";
 import { readEventFiles } from "./catalog/event_files.ts";
 import { LateCatalog } from "./catalog/late_catalog.ts";
@@ -85,7 +86,10 @@ async function serve(
     (sink, cause) => log.error("audit sink failed", { sink, cause }),
   );
   const index = openIndex(configuration, log);
-  const journal = index === undefined ? sinks : feeding(index.feed, sinks);
+  const written = index === undefined ? sinks : feeding(index.feed, sinks);
+  const journal = new StrangerLimit(written, configuration.audit.strangers, {
+    report: (message, cause) => log.error(message, { cause }),
+  });
   const recordings = await Recordings.open(
     configuration.recording,
     () => Deno.hostname(),

@@ -30,11 +30,13 @@ import { Recordings } from "./recording/recordings.ts";
 import type { ApiGate } from "./routes/api_call.ts";
 import type { DebugGate } from "./routes/debug.ts";
 import type { AnsweredAgain, Gate, OpenRequest } from "./routes/gate.ts";
+import { pinnedDial } from "./routes/pinned_dial.ts";
 import type { ProxyGate } from "./routes/proxy.ts";
 import { Rechecks } from "./routes/rechecks.ts";
 import { SessionRegistry } from "./routes/session_registry.ts";
 import { SessionSlots } from "./routes/session_slots.ts";
 import { dialKubelet } from "./session/kubelet_dial.ts";
+import { ownRefusal } from "./session/own_refusal.ts";
 import { openApiServer, openKubelet } from "./session/upstream.ts";
 
 /** How long a client is waited for that was told the end of its session, in milliseconds. */
@@ -93,7 +95,10 @@ export function openGate(parts: Parts): OpenedGate {
     journal,
     record: (facts, obligations) =>
       recordings.record(facts, obligations.some(({ type }) => type === "record")),
-    dial: upstream.mode === "kubelet" ? kubeletDialler(parts, nodes) : apiServerDialler(parts),
+    dial: pinnedDial(upstream.mode === "kubelet" ? kubeletDialler(parts, nodes) : apiServerDialler(parts), {
+      requireSamePod: (target, signal) => requireSamePod(client, target, signal),
+      beginsAtOnce: upstream.mode === "apiserver" && upstream.apiserver.transport !== "spdy",
+    }),
     limits: {
       setupTimeoutMs: sessions.streamCreationTimeoutSeconds * 1000,
       idleTimeoutMs: sessions.idleTimeoutSeconds * 1000,
@@ -229,22 +234,23 @@ function kubeletDialler(
       open: async ({ upstream: request, protocol, traceHeaders }) => {
         const { endpoint, connection } = await dialling;
         const options = { ...dial, signal, connection };
-        return await openKubelet(endpoint, request, protocol, options, traceHeaders);
+        return await openKubelet(endpoint, request, protocol, options, traceHeaders).catch((thrown) => {
+          throw ownRefusal(thrown, "the kubelet");
+        });
       },
       abandon: () => void dialling.then(({ connection }) => connection.close(), () => {}),
     };
   };
 }
 
-/** Opens sessions at the API server, and makes sure that it was the pod that was checked before anything passes. */
+/** Opens sessions at the API server. */
 function apiServerDialler(
-  { configuration: { upstream: { apiserver } }, connection, client }: Parts,
+  { configuration: { upstream: { apiserver } }, connection }: Parts,
 ): Gate["dial"] {
   const { hostname, port } = new URL(connection.server);
   const credentials = new CredentialSource(connection);
   const dial = { timeoutMs: apiserver.dialTimeoutSeconds * 1000, isAllowedAddress: () => true };
   const open = async (
-    target: Target,
     { upstream: request, protocol, auditId, token, rawHeaders, traceHeaders }: OpenRequest,
     signal: AbortSignal,
   ) => {
@@ -260,16 +266,11 @@ function apiServerDialler(
     const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
     const { transport } = apiserver;
     const options = { ...dial, transport, lingerMs: LINGER_MS, signal };
-    const opened = await openApiServer(endpoint, request, protocol, options);
-    try {
-      await requireSamePod(client, target, signal);
-    } catch (thrown) {
-      opened.connection.close();
-      throw thrown;
-    }
-    return opened;
+    return await openApiServer(endpoint, request, protocol, options).catch((thrown) => {
+      throw apiserver.identity === "gateway" ? ownRefusal(thrown, "the API server") : thrown;
+    });
   };
-  return (target, signal) => ({ open: (request) => open(target, request, signal), abandon: () => {} });
+  return (_target, signal) => ({ open: (request) => open(request, signal), abandon: () => {} });
 }
 
 /** The gateway's credentials for kubelets: its own for them where it has such, otherwise those for the API server. */

@@ -17,6 +17,7 @@ import { maskUri } from "./mask.ts";
  * | `response` | ResponseComplete | one, where a request that is no session was decided and answered | the answer's, Failure where it broke off |
  * | `refusal` | ResponseComplete | one, where the request came to nothing | the refusal's |
  * | `retention` | RequestReceived | one for each recording that is deleted because of its age or for want of room, before it is | none |
+ * | `refusals` | RequestReceived | two for each source of so many refusals that they are counted: one when that begins, one with the count | none |
  * | `recheck` | RequestReceived | one when nobody can tell any more whether live sessions may go on, and one when somebody can again | none |
  *
  * As there, exactly one event of stage ResponseComplete tells what became of a request, and `auditID` joins all of
@@ -29,6 +30,8 @@ import { maskUri } from "./mask.ts";
  * A `retention` event is of no request: its `auditID` is its own, and it has no user and no object;
  * `postern.dev/session` is the `auditID` of the session whose recording it is. A deletion that is cut off, or that two
  * replicas begin at once, is announced again.
+ *
+ * A `refusals` event is of no single request: it has no user, for nobody was known, and an `auditID` that is the count's.
  *
  * A `recheck` event is of no request either: it stands for all sessions of this process. What came of a single one is in its `end`.
  *
@@ -271,6 +274,19 @@ export interface AuditRetention {
   message: string;
 }
 
+/** Refusals of strangers from one source, which were counted instead of written down one by one. */
+export interface CountedRefusals {
+  auditId: string;
+  /** An IPv4 address, or a /64 of IPv6; `others` where there were too many. */
+  source: string;
+  /** How many, by HTTP status. */
+  codes: Map<number, number>;
+  firstAt: Date;
+  lastAt: Date;
+  /** Where the last of them came from. */
+  lastAddress: string;
+}
+
 /** Whether it can be said of live sessions that they may go on. */
 export type AuditRecheck =
   | { isAnswered: false; graceMs: number }
@@ -497,6 +513,33 @@ export function retentionEvent(
   });
 }
 
+/** From now on refusals of a source are counted (`counting`); or this is how many there were (`counted`). */
+export function refusalsEvent(
+  { auditId, source, codes, firstAt, lastAt, lastAddress }: CountedRefusals,
+  state: "counting" | "counted",
+  at = new Date(),
+): AuditEvent {
+  const facts = { auditId, receivedAt: firstAt, sourceIps: [lastAddress], requestUri: "", verb: "" };
+  const count = codes.values().reduce((sum, each) => sum + each, 0);
+  return event(facts, undefined, at, {
+    type: "refusals",
+    stage: "RequestReceived",
+    annotations: () => ({
+      "postern.dev/refusals": state,
+      "postern.dev/source": source,
+      ...(state === "counting"
+        ? { "postern.dev/message": `refusals of strangers from ${source} are counted from now on` }
+        : {
+          "postern.dev/message": `${count} refusals of strangers from ${source} were not written one by one`,
+          "postern.dev/count": count.toString(),
+          "postern.dev/codes": safeJson(Object.fromEntries(codes)),
+          "postern.dev/first-at": timestamp(firstAt),
+          "postern.dev/last-at": timestamp(lastAt),
+        }),
+    }),
+  });
+}
+
 /** Nobody can tell any more whether live sessions may go on; or somebody can again. */
 export function recheckEvent(recheck: AuditRecheck, auditId: string, at = new Date()): AuditEvent {
   const facts = { auditId, receivedAt: at, sourceIps: [], requestUri: "", verb: "" };
@@ -529,6 +572,7 @@ interface Shape {
     | "response"
     | "refusal"
     | "retention"
+    | "refusals"
     | "recheck";
   stage: AuditEvent["stage"];
   status?: (bounds: Bounds) => ResponseStatus;

@@ -53,6 +53,9 @@ Deno.test("a number's name carries its unit", () => {
     "maxSessions",
     "maxFiles",
     "maxEvents",
+    "burstEvents",
+    "eventsPerMinute",
+    "totalEventsPerMinute",
   ]);
 });
 

@@ -19,8 +19,9 @@ Deno.test("apiVersion and kind alone are a configuration with safe values", () =
   assert.equal(configuration.server.port, 8443);
   assert.equal(configuration.server.limits.maxHeaderBytes, 1048576);
   assert.equal(configuration.upstream.kubelet.insecureSkipTLSVerify, false);
-  const { argv, ...audit } = configuration.audit;
+  const { argv, strangers, ...audit } = configuration.audit;
   assert.equal(argv.keepSecretsInClear, false);
+  assert.equal(strangers.limit, "on");
   assert.deepEqual(audit, {
     sinks: [{ type: "stdout" }],
     requireAll: true,

@@ -3,6 +3,7 @@ import type { Target } from "../kube/target.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ByteConnection } from "../session/byte_connection.ts";
 import { DialError } from "../session/kubelet_dial.ts";
+import { Refusal } from "../kube/status.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
@@ -156,9 +157,13 @@ export class LiveSession {
         return dial.open({ ...asked, traceHeaders: journey.watch.traceHeaders() });
       });
     } catch (thrown) {
-      journey.watch.upstreamFailed(faultOf(thrown));
+      // Where the gateway itself was refused, in other words than the client is told.
+      const said = thrown instanceof Refusal && thrown.cause instanceof UpstreamRefusal
+        ? thrown.cause
+        : thrown;
+      journey.watch.upstreamFailed(faultOf(said));
       // The API server, where it refused, has the session in its own log too.
-      const headers = thrown instanceof UpstreamRefusal ? thrown.headers : [];
+      const headers = said instanceof UpstreamRefusal ? said.headers : [];
       const upstreamAuditId = headers.find(([name]) => name.toLowerCase() === "audit-id")?.[1];
       if (upstreamAuditId !== undefined) journey.learn({ upstreamAuditId });
       throw thrown;

@@ -41,7 +41,7 @@ export function isNotSpoken(wire: Wire, thrown: unknown): boolean {
 }
 
 /** The message of a `metav1.Status`; `undefined` for any other text. */
-function statusMessage(text: string): string | undefined {
+export function statusMessage(text: string): string | undefined {
   if (!text.startsWith("{")) return undefined;
   try {
     const { kind, message } = JSON.parse(text);

@@ -14,6 +14,9 @@ const MAX_HEAD_BYTES = 64 * 1024;
 /** Body of a kubelet's refusal that is passed on, in bytes. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
+/** What the gateway's log has of it, in bytes. */
+const MAX_SAID_BYTES = 1024;
+
 /** The same with the framing of chunks; what has more framing than this is cut short. */
 const MAX_CHUNKED_BYTES = 2 * MAX_REFUSAL_BYTES;
 
@@ -26,7 +29,8 @@ export class UpstreamRefusal extends Error {
     /** At most 64 KiB. */
     readonly body: Uint8Array,
   ) {
-    super(`the upstream answered ${status}`);
+    const text = new TextDecoder().decode(body.subarray(0, MAX_SAID_BYTES)).trim();
+    super(`the upstream answered ${status}${text && `: ${text}`}`);
   }
 }
 

@@ -85,7 +85,7 @@ export async function startControlPlane(at: Layout): Promise<ControlPlane> {
       await apply("PATCH", "/api/v1/nodes/node1/status", { status });
       await apply("POST", `/api/v1/namespaces/${NAMESPACE}/pods`, pod());
       await apply("PATCH", `/api/v1/namespaces/${NAMESPACE}/pods/worker/status`, {
-        status: { phase: "Running" },
+        status: { phase: "Running", containerStatuses: [containerStatus()] },
       });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -155,6 +155,12 @@ function nodeStatus(kubeletPort: number): unknown {
     addresses: [{ type: "Hostname", address: "127.0.0.1" }],
     daemonEndpoints: { kubeletEndpoint: { Port: kubeletPort } },
   };
+}
+
+/** What its kubelet would have said of it. */
+function containerStatus(): unknown {
+  const state = { running: { startedAt: new Date().toISOString() } };
+  return { name: "main", ready: true, started: true, restartCount: 0, image: "", imageID: "", state };
 }
 
 function pod(): unknown {

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import postgres from "postgres";
 import { CatalogError } from "../catalog_error.ts";
 import type { Query, Store, StoredRow, Transaction } from "../store.ts";
@@ -26,6 +27,9 @@ type Sql = ReturnType<typeof connect>;
 /** Held while a transaction is at work, so that gateways write one after the other: "postern" in a number. */
 const LOCK = 0x706f7374;
 
+/** The package loses a question that is asked while it still takes a lost connection apart. */
+const LOST_CONNECTION_PAUSE_MS = 50;
+
 /** Integers beyond 32 bits come as numbers, not as texts. */
 const NUMBER = {
   to: 20,
@@ -44,6 +48,7 @@ export class PostgresqlStore implements Store {
   readonly #options: PostgresqlOptions;
   readonly #schema: string;
   readonly #timeoutMs: number;
+  readonly #maxConnections: number;
   #sql: Sql;
   #isClosed = false;
 
@@ -55,6 +60,7 @@ export class PostgresqlStore implements Store {
     this.#options = options;
     this.#schema = schema;
     this.#timeoutMs = timeoutMs;
+    this.#maxConnections = maxConnectionsOf(options);
     const { hostname, port, pathname } = serverOf(options.url);
     this.name = `PostgreSQL ${hostname}:${port || 5432}${pathname} schema ${schema}`;
     this.#sql = connect(options, schema, timeoutMs);
@@ -80,8 +86,19 @@ export class PostgresqlStore implements Store {
     return store;
   }
 
+  /** A server that was started again has closed every connection: each that is still there is found out by a question. */
   query(sql: string, values: readonly Cell[] = []): Promise<StoredRow[]> {
-    return this.#bounded((db) => ask(db, sql, values));
+    return this.#bounded(async (db) => {
+      for (let left = this.#maxConnections; left > 0; left--) {
+        try {
+          return await ask(db, sql, values);
+        } catch (thrown) {
+          if (!isLostConnection(thrown)) throw thrown;
+          await delay(LOST_CONNECTION_PAUSE_MS);
+        }
+      }
+      return await ask(db, sql, values);
+    });
   }
 
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
@@ -162,7 +179,7 @@ function connect(options: PostgresqlOptions, schema: string, timeoutMs: number) 
     user: decodeURIComponent(username),
     pass: decodeURIComponent(password),
     database: decodeURIComponent(pathname.slice(1)),
-    max: options.maxConnections ?? 4,
+    max: maxConnectionsOf(options),
     ssl: isLocal(hostname) && options.ca === undefined ? false : {
       host: hostname,
       rejectUnauthorized: true,
@@ -188,6 +205,16 @@ function connect(options: PostgresqlOptions, schema: string, timeoutMs: number) 
       idle_in_transaction_session_timeout: timeoutMs,
     },
   });
+}
+
+function maxConnectionsOf({ maxConnections = 4 }: PostgresqlOptions): number {
+  return maxConnections;
+}
+
+/** Whether a connection ended under a question, by the server's word (class 57P: operator intervention) or without one. */
+function isLostConnection(thrown: unknown): boolean {
+  if (!(thrown instanceof Error && "code" in thrown)) return false;
+  return /^(57P0[123]|CONNECTION_(CLOSED|ENDED|DESTROYED)|ECONNRESET|EPIPE)$/.test(String(thrown.code));
 }
 
 async function ask(db: Pick<Sql, "unsafe">, sql: string, values: readonly Cell[]): Promise<StoredRow[]> {

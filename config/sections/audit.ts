@@ -11,6 +11,7 @@ import {
   wholeNumber,
 } from "../values.ts";
 import { argv } from "./argv.ts";
+import { strangers } from "./strangers.ts";
 
 const stdout = section({
   type: z.literal("stdout").meta({ description: "Events go to the standard output." }),
@@ -263,6 +264,7 @@ export const audit = section({
     description: "How long writing an event may take; a session whose decision takes longer is refused.",
   }),
   argv,
+  strangers,
 }).check(({ value, issues }) => {
   value.sinks.forEach((sink, index) => {
     for (

@@ -113,6 +113,23 @@ serverTest(
   },
 );
 
+serverTest("who asks while the server ends every connection is answered", async () => {
+  const { catalog } = await openSchema();
+  await catalog.apply(wholeSession({ auditId: "kept" }));
+  const ask = () => Promise.all(Array.from({ length: 20 }, () => catalog.session("kept")));
+  await ask(); // now all connections are open
+  const store = await PostgresqlStore.open({ url: server.url() });
+  const [, answers] = await Promise.all([
+    store.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'postern' and pid <> pg_backend_pid()",
+    ),
+    ask(),
+  ]);
+  assert.deepEqual(answers.map((session) => session?.auditId), Array.from({ length: 20 }, () => "kept"));
+  await store.close();
+  await catalog.close();
+});
+
 /** Minutes by which these events are made after the rebuild began, whenever this runs within ten years: a rebuild reads those again. */
 const LATER = 10 * 365 * 24 * 60;
 

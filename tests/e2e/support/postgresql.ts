@@ -102,7 +102,7 @@ export class PostgresqlServer implements AsyncDisposable {
       ...NOBODY,
     }).spawn();
     await eventually("PostgreSQL accepts connections", async () => await this.#isReady() || undefined, {
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
     });
   }
 

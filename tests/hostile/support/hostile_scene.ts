@@ -51,6 +51,8 @@ export class HostileScene implements AsyncDisposable {
   static async start(
     limits: NonNullable<GivenConfiguration["server"]>["limits"] = {},
     sessions: GivenConfiguration["sessions"] = {},
+    // What is hostile is to be found one by one.
+    strangers: NonNullable<GivenConfiguration["audit"]>["strangers"] = { limit: "off" },
   ): Promise<HostileScene> {
     await using starting = new AsyncDisposableStack();
     const folder = await Deno.makeTempDir({ prefix: "postern-hostile-" });
@@ -76,7 +78,7 @@ export class HostileScene implements AsyncDisposable {
       },
       kubernetes: { kubeconfig: "kubeconfig" },
       upstream: { kubelet: { addressTypes: ["InternalIP"], allowedAddresses: ["127.0.0.0/8"] } },
-      audit: { sinks: [{ type: "file", path: "audit.log" }] },
+      audit: { sinks: [{ type: "file", path: "audit.log" }], strangers },
       sessions,
       recording: { mode: "off" },
     };

@@ -115,9 +115,10 @@ async function listen(client: ByteConnection): Promise<void> {
 }
 
 function podOf(namespace: string, name: string) {
+  const containerStatuses = ["main", "other"].map((name) => ({ name, state: { running: {} } }));
   return {
     metadata: { namespace, name, uid: `uid-of-${name}` },
     spec: { nodeName: "node", containers: [{ name: "main", image: "x" }, { name: "other", image: "x" }] },
-    status: { phase: "Running" },
+    status: { phase: "Running", containerStatuses },
   };
 }
