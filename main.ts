@@ -15,6 +15,7 @@ import { KubeClient } from "./kube/client.ts";
 import { CredentialSource } from "./kube/credentials.ts";
 import { inClusterConnection, KubeconfigError, readKubeconfig } from "./kube/kubeconfig.ts";
 import { createLogger, type Logger } from "./log/logger.ts";
+import { trustOnlyNamed } from "./named_authorities.ts";
 import { BUILD } from "./observability/build.ts";
 import { GatewayMetrics } from "./observability/gateway_metrics.ts";
 import { openAdmin } from "./open_admin.ts";
@@ -35,6 +36,9 @@ const SETTLE_EVERY_MS = 600_000;
 /** How often it is looked for connections whose other end is cut off, in milliseconds. */
 const LOOK_EVERY_MS = 5_000;
 
+const TRUSTS_OTHERS = "public certificate authorities are trusted besides those that are configured: " +
+  "the permission for DENO_TLS_CA_STORE, DENO_CERT and NODE_EXTRA_CA_CERTS is missing (--allow-env)";
+
 /** How long is waited at the end for what can as well be done by the next start, in milliseconds. */
 const LEAVE_UNDONE_MS = 5_000;
 
@@ -45,6 +49,7 @@ const LEAVE_UNDONE_MS = 5_000;
 export async function main(args: readonly string[]): Promise<number> {
   // Before anything else runs: afterwards nothing in this process can load a library any more.
   const tuner = openSocketTuner();
+  const trustsOnlyNamed = trustOnlyNamed();
   const file = args[0] === "--config" ? args[1] : undefined;
   if (file === undefined || args.length !== 2) return fail("usage: main.ts --config FILE", 2);
   let configuration: Configuration;
@@ -55,6 +60,7 @@ export async function main(args: readonly string[]): Promise<number> {
     throw cause;
   }
   const log = createLogger(configuration.log);
+  if (!trustsOnlyNamed) log.warn(TRUSTS_OTHERS);
   try {
     return await serve(configuration, log, tuner);
   } catch (cause) {

@@ -15,7 +15,7 @@ import type { Catalog } from "./catalog/catalog.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
 import { parsePortRange } from "./config/port_range.ts";
 import { KubeClient } from "./kube/client.ts";
-import { CredentialSource } from "./kube/credentials.ts";
+import { authorities, CredentialSource } from "./kube/credentials.ts";
 import type { Connection } from "./kube/kubeconfig.ts";
 import { addressFilter } from "./kube/node_address.ts";
 import { NodeCache } from "./kube/node_cache.ts";
@@ -70,6 +70,8 @@ export function openGate(parts: Parts): OpenedGate {
   const authenticator = new Authenticator(client, authentication);
   const authorizer = new Authorizer(client, authorization);
   const nodes = new NodeCache(client, kubelet.nodeCacheSeconds * 1000);
+  // Where no kubelet is dialled, nobody asks where one is: the gateway needs no right to nodes there.
+  const resolving = { ...kubelet, ...sessions, nodes: upstream.mode === "kubelet" ? nodes : undefined };
   const allowedPorts = policy.portForward.allowedPorts.map(parsePortRange);
   if (sessions.recheck === "off") {
     log.warn("live sessions are not asked about again: what is taken from their users stays with them");
@@ -80,7 +82,7 @@ export function openGate(parts: Parts): OpenedGate {
   });
   const gate: OpenedGate["gate"] = {
     ...stepsOf(configuration, authenticator, authorizer),
-    resolve: (request, signal) => resolveTarget(client, request, { ...kubelet, ...sessions, nodes }, signal),
+    resolve: (request, signal) => resolveTarget(client, request, resolving, signal),
     decideAddition: async (user, addition, signal) => {
       const input = { ...addition, options: policy.privileged };
       const isClusterAdmin = guardedAddition(input) !== undefined &&
@@ -211,7 +213,9 @@ function kubeletDialler(
     timeoutMs: kubelet.dialTimeoutSeconds * 1000,
     isAllowedAddress: addressFilter(kubelet.allowedAddresses),
   };
-  const endpointOf = async ({ kubelet: { host, port } }: Target) => {
+  const endpointOf = async ({ kubelet: found }: Target) => {
+    if (found === undefined) throw new TypeError("a kubelet is dialled that was not looked for");
+    const { host, port } = found;
     const { caCerts, token, clientCertificate } = await credentials.current();
     return {
       host,
@@ -263,7 +267,13 @@ function apiServerDialler(
         headers: traceHeaders,
       };
     const host = hostname.replace(/^\[|\]$/g, "");
-    const endpoint = { host, port: Number(port || 443), caCerts: own.caCerts, auditId, ...identity };
+    const endpoint = {
+      host,
+      port: Number(port || 443),
+      caCerts: authorities(own.caCerts),
+      auditId,
+      ...identity,
+    };
     const { transport } = apiserver;
     const options = { ...dial, transport, lingerMs: LINGER_MS, signal };
     return await openApiServer(endpoint, request, protocol, options).catch((thrown) => {

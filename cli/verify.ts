@@ -1,4 +1,4 @@
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { ChainAudit, type ChainFinding, type ChainResult } from "../recording/chain/chain_audit.ts";
 import { chainInstance } from "../recording/chain/chain_writer.ts";
 import { printable, printableJson } from "../recording/printable.ts";
@@ -25,7 +25,7 @@ export const verify: Command = {
   -o, --output FORMAT   text (default), or json: one object on each line
 
 A recording is checked block by block: one line says that it is whole, or what is wrong with it first, in which block and
-at which byte. What is encrypted need not be decrypted for it.
+at which byte; also where it is whole, but of another session than its name says. What is encrypted need not be decrypted for it.
 A folder is checked with its days' chains: recordings that are missing, that no chain names, or that were cut or replaced
 after they ended. It may be the whole store, or a year, a month or a day of it: the store's later chains are read then too,
 since they tell of what was deleted.
@@ -72,9 +72,14 @@ async function verifyPath(path: string, verifier: Verifier, report: Report): Pro
 }
 
 async function verifyRecording(path: string, verifier: Verifier): Promise<Verification> {
-  const recording = new RecordingVerifier(verifier);
+  const recording = new RecordingVerifier(verifier, auditIdOf(path));
   for await (const chunk of readFile(path)) recording.push(chunk);
   return recording.end();
+}
+
+/** Whose recording a file is, by the name that a gateway gives it; `undefined` where somebody gave it another. */
+function auditIdOf(path: string): string | undefined {
+  return /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.rec$/.exec(basename(path))?.[1];
 }
 
 async function verifyFolder(folder: string, verifier: Verifier, report: Report): Promise<void> {

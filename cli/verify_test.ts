@@ -46,6 +46,25 @@ Deno.test("verify says of a whole recording how much of it there is", () =>
     assert.match((await run("verify", file)).error, /no --key was given/);
   }));
 
+for (const below of ["", "2026/11/21"]) {
+  Deno.test(`attack: verify of a ${below || "file"} is not content with another session's recording, whole and signed`, () =>
+    inFolder(async (folder, key) => {
+      const [own, other] = [crypto.randomUUID(), crypto.randomUUID()];
+      const file = join(folder, below, `${own}.rec`);
+      await Deno.mkdir(join(folder, below), { recursive: true });
+      const verified = async () => await run("verify", below === "" ? file : folder, "--key", key);
+      await Deno.writeFile(file, await makeRecording({ auditId: own, events: EVENTS }));
+      assert.match((await verified()).out, /^\S+\.rec: ok: /);
+      await Deno.writeFile(file, await makeRecording({ auditId: other, events: EVENTS }));
+      const { code, out } = await verified();
+      assert.equal(code, 1);
+      assert.match(
+        out,
+        new RegExp(`block 1, byte 20: session_wrong: it is the recording of another session: ${other}\n`),
+      );
+    }));
+}
+
 Deno.test("verify finds one flipped bit anywhere, and says where", () =>
   inFolder(async (folder, key) => {
     const file = join(folder, "a.rec");

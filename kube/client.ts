@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import type { Credentials, CredentialSource } from "./credentials.ts";
+import { authorities, type Credentials, type CredentialSource } from "./credentials.ts";
 import { Refusal, type Status } from "./status.ts";
 
 /** Largest answer to the gateway's own requests, in bytes: a pod, a node, a review. */
@@ -222,7 +222,11 @@ export class KubeClient implements Disposable {
     const credentials = await this.#options.credentials.current();
     if (this.#own?.credentials !== credentials) {
       const { caCerts, clientCertificate } = credentials;
-      const client = Deno.createHttpClient({ ...TRANSPORT, caCerts: [...caCerts], ...clientCertificate });
+      const client = Deno.createHttpClient({
+        ...TRANSPORT,
+        caCerts: authorities(caCerts),
+        ...clientCertificate,
+      });
       // Requests that are under way keep what they have until they end.
       this.#own?.client.close();
       this.#own = { credentials, client };
@@ -233,7 +237,7 @@ export class KubeClient implements Disposable {
   async #plainClient(): Promise<Deno.HttpClient> {
     const { caCerts } = await this.#options.credentials.current();
     if (this.#plain?.caCerts.join() !== caCerts.join()) {
-      const client = Deno.createHttpClient({ ...TRANSPORT, caCerts: [...caCerts] });
+      const client = Deno.createHttpClient({ ...TRANSPORT, caCerts: authorities(caCerts) });
       this.#plain?.client.close();
       this.#plain = { caCerts, client };
     }

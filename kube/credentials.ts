@@ -1,12 +1,21 @@
+import { rootCertificates } from "node:tls";
 import { checkClientCertificate, type ClientCertificate } from "./client_certificate.ts";
 import type { Connection, Secret } from "./kubeconfig.ts";
 
 /** What the gateway shows to an API server or a kubelet, and whom it trusts there; as it is now. */
 export interface Credentials {
-  /** PEM certificates; empty: the platform's own authorities. */
+  /** PEM certificates; empty: the public authorities. */
   caCerts: readonly string[];
   token: string | undefined;
   clientCertificate: ClientCertificate | undefined;
+}
+
+/**
+ * Whom to trust where these are named: they alone, or the public authorities where none is. A gateway's process trusts nobody
+ * by itself.
+ */
+export function authorities(caCerts: readonly string[]): string[] {
+  return [...caCerts.length > 0 ? caCerts : rootCertificates];
 }
 
 /** How long what was read from files is taken for current, in milliseconds. Kubernetes rotates tokens well before they end. */

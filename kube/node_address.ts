@@ -3,7 +3,7 @@ import type { V1Node } from "@kubernetes/client-node";
 import { Refusal } from "./status.ts";
 
 /** Port of a kubelet whose node does not say. */
-const KUBELET_PORT = 10250;
+export const KUBELET_PORT = 10250;
 
 /** How a node's kubelet is found. */
 export interface NodeAddressOptions {

@@ -7,8 +7,8 @@ const MAX_NODES = 16_384;
 /**
  * The nodes that sessions went to lately, so that not each of them asks where its node is.
  *
- * What may be old here leads nowhere else: a pod is pinned by its UID, so that another node's kubelet does not know it, and the
- * address is checked when it is dialled. A node that could not be reached is asked for anew by the next session
+ * What may be old here leads nowhere else: another node's kubelet does not know the pod, and the address is checked when it is
+ * dialled. A node that could not be reached is asked for anew by the next session
  * ({@linkcode forget}). What is kept is what sessions need, for a Node names every image that it has.
  */
 export class NodeCache {

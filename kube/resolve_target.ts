@@ -1,4 +1,4 @@
-import type { V1Pod } from "@kubernetes/client-node";
+import type { V1Node, V1Pod } from "@kubernetes/client-node";
 import { ApiError, type KubeClient } from "./client.ts";
 import { chooseContainer } from "./container.ts";
 import { kubeletAddress, type NodeAddressOptions } from "./node_address.ts";
@@ -20,13 +20,13 @@ export interface TargetRequest {
 export interface ResolveOptions extends NodeAddressOptions {
   /** @see chooseContainer */
   defaultContainerAnnotation: boolean;
-  /** Where nodes are remembered. */
-  nodes: NodeCache;
+  /** Where nodes are remembered; `undefined`: none is read, as sessions go through the API server. */
+  nodes: NodeCache | undefined;
 }
 
 /**
  * Finds the target of a session: the pod as it is now, its container, its node and where the kubelet listens. One GET, two
- * for a node that was not asked for lately, never a list, so the cost does not grow with the cluster.
+ * for a node that is read and was not lately, never a list, so the cost does not grow with the cluster.
  *
  * @throws {Refusal} NotFound and BadRequest in the API server's words; ServiceUnavailable where it cannot be asked
  */
@@ -53,7 +53,10 @@ export async function resolveTarget(
   if (!nodeName || !isName(nodeName)) {
     throw new Refusal("BadRequest", `pod ${name} does not have a host assigned`);
   }
-  const node = await read(() => options.nodes.get(nodeName, signal), "nodes", nodeName);
+  const { nodes } = options;
+  const node = nodes === undefined
+    ? nodeOf(nodeName, pod)
+    : await read(() => nodes.get(nodeName, signal), "nodes", nodeName);
   return {
     namespace,
     podName: name,
@@ -62,8 +65,16 @@ export async function resolveTarget(
     ...(container && { container }),
     nodeName,
     node,
-    kubelet: kubeletAddress(node, options),
+    ...(nodes && { kubelet: kubeletAddress(node, options) }),
   };
+}
+
+/** What a pod says of its node: its name and addresses. */
+function nodeOf(name: string, { status }: V1Pod): V1Node {
+  // Servers before 1.30 tell one address alone.
+  const ips = new Set([status?.hostIP, ...(status?.hostIPs ?? []).map(({ ip }) => ip)]);
+  const addresses = [...ips].flatMap((address) => address ? [{ type: "InternalIP", address }] : []);
+  return { metadata: { name }, status: { addresses } };
 }
 
 /**

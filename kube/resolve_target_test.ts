@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ApiError, ApiUnreachable } from "./client.ts";
 import { NodeCache } from "./node_cache.ts";
+import { isNodeNamed } from "./node_name.ts";
 import { requireSamePod, resolveTarget, type TargetRequest } from "./resolve_target.ts";
 import { Refusal, toStatus } from "./status.ts";
 
@@ -20,7 +21,7 @@ const REQUEST: TargetRequest = { namespace: "default", pod: "web", container: un
 const PATHS = { pod: "/api/v1/namespaces/default/pods/web", node: "/api/v1/nodes/node1" };
 
 /** An API server that knows these objects by path. */
-function scene(objects: Record<string, unknown>, ttlMs = 0) {
+function scene(objects: Record<string, unknown>, { ttlMs = 0, readsNodes = true } = {}) {
   const asked: string[] = [];
   const client = {
     get: <T>(path: string): Promise<T> => {
@@ -31,7 +32,7 @@ function scene(objects: Record<string, unknown>, ttlMs = 0) {
       return Promise.resolve(object as T);
     },
   };
-  const nodes = new NodeCache(client, ttlMs);
+  const nodes = readsNodes ? new NodeCache(client, ttlMs) : undefined;
   return {
     asked,
     resolve: (request: Partial<TargetRequest> = {}) =>
@@ -52,10 +53,22 @@ Deno.test("resolveTarget finds pod, container, node and kubelet with two questio
 });
 
 Deno.test("resolveTarget asks for the pod every time, and for a node that it knows only once", async () => {
-  const { asked, resolve } = scene(whole(), 1000);
+  const { asked, resolve } = scene(whole(), { ttlMs: 1000 });
   await resolve();
   await resolve();
   assert.deepEqual(asked, [PATHS.pod, PATHS.node, PATHS.pod]);
+});
+
+Deno.test("resolveTarget asks for no node where no kubelet is dialled, and knows of it what the pod says", async () => {
+  const pod = { ...POD, status: { hostIP: "10.0.0.5", hostIPs: [{ ip: "10.0.0.5" }, { ip: "fd00::5" }] } };
+  const { asked, resolve } = scene({ [PATHS.pod]: pod }, { readsNodes: false });
+  const { node, nodeName, kubelet } = await resolve();
+  assert.deepEqual(asked, [PATHS.pod]);
+  assert.equal(kubelet, undefined);
+  for (const name of [nodeName, "10.0.0.5", "fd00::5", "https:node1:10250"]) {
+    assert.ok(isNodeNamed(name, node, 10250), name);
+  }
+  assert.ok(!isNodeNamed("node2", node, 10250));
 });
 
 Deno.test("resolveTarget gives the very pod whose UID it pins", async () => {

@@ -4,8 +4,8 @@ import type { V1Container, V1EphemeralContainer, V1Node, V1Pod } from "@kubernet
 export type ContainerKind = "regular" | "init" | "ephemeral";
 
 /**
- * What a session is opened to, as it was when it was checked. `podUid` goes into the kubelet's URL, so that a pod
- * that was deleted and made again under the same name is another target.
+ * What a session is opened to, as it was when it was checked. By its `podUid` a pod that was deleted and made again under the same
+ * name is another target.
  */
 export interface Target {
   namespace: string;
@@ -15,7 +15,11 @@ export interface Target {
   /** Set for exec and attach; a port-forward has none. */
   container?: { kind: ContainerKind; name: string; spec: V1Container | V1EphemeralContainer };
   nodeName: string;
+  /** Where nodes are not read: no more than the pod says of its node. */
   node: V1Node;
-  /** Where the kubelet listens: an address of the node by the configured order of types, and its port. */
-  kubelet: { host: string; port: number };
+  /**
+   * Where the kubelet listens: an address of the node by the configured order of types, and its port. Absent where nodes are not
+   * read, as no kubelet is dialled.
+   */
+  kubelet?: { host: string; port: number };
 }

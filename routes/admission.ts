@@ -1,6 +1,7 @@
 import { type AuditEvent, decisionEvent } from "../audit/event.ts";
 import { readCredential } from "../authz/credential.ts";
 import type { Decision, Obligation } from "../authz/policy/decision.ts";
+import { KUBELET_PORT } from "../kube/node_address.ts";
 import { isNodeNamed } from "../kube/node_name.ts";
 import { Refusal } from "../kube/status.ts";
 import type { Target } from "../kube/target.ts";
@@ -59,7 +60,7 @@ export async function admit(
       rule: "uid",
     });
   }
-  if (node !== undefined && !isNodeNamed(node, target.node, target.kubelet.port)) {
+  if (node !== undefined && !isNodeNamed(node, target.node, target.kubelet?.port ?? KUBELET_PORT)) {
     const message = `pod "${pod}" does not run on node ${JSON.stringify(node)}`;
     throw new Refusal("NotFound", message, { rule: "node" });
   }

@@ -36,11 +36,18 @@ export function answerOf(thrown: unknown): Answer {
     const { status: code, body } = thrown;
     if (code < 400) return statusAnswer(withoutReason(`invalid upgrade response: status code ${code}`));
     const kept = thrown.headers.filter(([name]) => PASSED_ON.has(name.toLowerCase()));
-    const text = new TextDecoder().decode(body).trim();
-    const status = readStatus(text);
-    const message = status?.message ?? (text || `the upstream answered ${code}`);
-    const reason = status?.reason ?? "";
-    return { code, reason, message, headers: kept, body, isRaw: false, ...(status && { status }) };
+    const { text, status } = shownWords(body);
+    const message = status?.message ?? (text.trim() || `the upstream answered ${code}`);
+    const reason = printable(status?.reason ?? "");
+    return {
+      code,
+      reason,
+      message,
+      headers: kept,
+      body: utf8(text),
+      isRaw: false,
+      ...(status && { status }),
+    };
   }
   // As the API server says it: a failure without a reason.
   if (thrown instanceof DialError) return statusAnswer(withoutReason(printable(thrown.message)));
@@ -76,6 +83,24 @@ function statusAnswer(status: Status, headers: readonly HeaderLine[] = []): Answ
 
 function withoutReason(message: string): Status {
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, code: 500 };
+}
+
+/**
+ * An upstream's words, and the Status among them. Clients show them as they come, so that what a terminal would act on is
+ * escaped; other words stay as they are, byte for byte.
+ */
+function shownWords(body: Uint8Array): { text: string; status?: Partial<Status> } {
+  const text = printableLines(new TextDecoder("utf-8", { ignoreBOM: true }).decode(body));
+  const status = readStatus(text.trim());
+  const message = printableLines(status?.message ?? "");
+  if (status === undefined || message === status.message) return { text, ...(status && { status }) };
+  const shown = { ...status, message };
+  return { text: `${safeJson(shown)}\n`, status: shown };
+}
+
+/** As {@linkcode printable}, but lines and tabs stay. */
+function printableLines(text: string): string {
+  return text.split(/(\r?\n|\t)/).map((part, index) => index % 2 === 0 ? printable(part) : part).join("");
 }
 
 /** A Status, where an upstream answered with one: an API server does, a kubelet does not. */

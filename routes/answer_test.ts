@@ -40,6 +40,27 @@ const CASES: { name: string; thrown: unknown; code: number; body: string; type?:
     type: "text/plain",
   },
   {
+    name: "attack: a kubelet's words move no cursor of who reads them; lines stay lines",
+    thrown: new UpstreamRefusal(
+      404,
+      [["Content-Type", "text/plain"]],
+      Buffer.from("no\tpod\r\n\x1b]0;gotcha\x07.\xff\n", "latin1"),
+    ),
+    code: 404,
+    body: "no\tpod\r\n\\u001b]0;gotcha\\u0007.\ufffd\n",
+    type: "text/plain",
+  },
+  {
+    name: "attack: nor does the message of a Status, which clients show",
+    thrown: new UpstreamRefusal(
+      403,
+      [["Content-Type", "application/json"]],
+      Buffer.from('{"kind":"Status","message":"a\\u001b[2Jb\\nc","code":403,"other":[1]}'),
+    ),
+    code: 403,
+    body: '{"kind":"Status","message":"a\\\\u001b[2Jb\\nc","code":403,"other":[1]}\n',
+  },
+  {
     name: "E-18 a kubelet's redirect is followed by nobody",
     thrown: new UpstreamRefusal(302, [["Location", "https://elsewhere"]], new Uint8Array()),
     code: 500,

@@ -201,15 +201,13 @@ export class LiveSession {
     };
   }
 
-  /** Sees the session through, to its last event. Never throws for what happens in the session. */
+  /** Sees the session through, to its last event, whatever happens in it: what it throws too is an end. */
   async run(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     const { gate, journey, plan } = this;
     journey.watch.opened(plan.clientProtocol);
-    const account = await this.#onceStarted(session).catch((thrown) => {
-      journey.watch.ended("gateway_error");
-      this.#entry?.over({ reason: "gateway_error", by: "gateway", message: "the gateway failed" });
-      this.#manifest?.end();
-      throw thrown;
+    const account = await this.#onceStarted(session).catch((cause) => {
+      this.#dial?.abandon();
+      return failed(cause);
     }).finally(() => {
       this.#stopRechecks?.();
       this.#leave();
@@ -257,6 +255,12 @@ export class LiveSession {
       this.gate.report("the recordings' chain cannot be written", cause, this.journey.auditId);
     }
   }
+}
+
+/** What a session comes to that fails for reasons of the gateway's own: its streams are not known, but that it ended must be. */
+function failed(cause: unknown): SessionAccount {
+  const end: SessionEnd = { reason: "gateway_error", by: "gateway", message: "the gateway failed", cause };
+  return { end, streams: [], events: [] };
 }
 
 function faultOf(thrown: unknown): UpstreamFault {

@@ -26,6 +26,7 @@ const UPSTREAM: UpstreamRequest = {
 /** A session whose every wait ends when the test says so, and what happened up to now. */
 async function scene() {
   const happened: string[] = [];
+  const events: AuditEvent[] = [];
   const waits = new Map<string, PromiseWithResolvers<void>>();
   /** Something that takes as long as the test wants. */
   const wait = async (what: string) => {
@@ -49,7 +50,10 @@ async function scene() {
   const steps: Partial<Gate> = {
     decide: () => Promise.resolve({ allowed: true, rule: "test", reason: "it is one", obligations: [] }),
     journal: {
-      append: ([event]: readonly AuditEvent[]) => wait(event?.annotations["postern.dev/event"] ?? ""),
+      append: (appended: readonly AuditEvent[]) => {
+        events.push(...appended);
+        return wait(appended[0]?.annotations["postern.dev/event"] ?? "");
+      },
       close: () => Promise.resolve(),
       status: () => ({ healthy: true, sinks: [] }),
     },
@@ -94,6 +98,8 @@ async function scene() {
     },
     /** What is there of the one recording, besides the chain's first line. */
     recordings: () => [...store.files.keys()].filter((each) => each.endsWith(".rec")).length,
+    /** The last event that was to be written. */
+    lastEvent: () => events.at(-1) ?? assert.fail("there was none"),
     close: () => archive.close(),
   };
 }
@@ -180,6 +186,25 @@ sessionTest("a session whose start cannot be written ends as it begins", async (
   await finish("end");
   assert.equal((await running).end.reason, "audit_failure");
 });
+
+sessionTest(
+  "a session that fails for reasons of the gateway's own ends as any other, in the audit and in its recording",
+  async ({ session, slots, happened, finish, lastEvent }) => {
+    const opening = session.open();
+    await settled();
+    for (const what of ["decision", "recording", "open"]) await finish(what);
+    await opening;
+    await finish("start");
+    const running = session.run(() => Promise.reject(new TypeError("undefined is not a function")));
+    await finish("end");
+    assert.equal((await running).end.reason, "gateway_error");
+    assert.deepEqual(happened, [...BEGUN, "open", "start", "abandon", "end"]);
+    assert.equal(slots.open, 0);
+    const { annotations } = lastEvent();
+    assert.equal(annotations["postern.dev/end-reason"], "gateway_error");
+    assert.match(annotations["postern.dev/recording-link"] ?? "", /^[0-9a-f]{64}$/);
+  },
+);
 
 for (const what of ["decision", "recording"] as const) {
   sessionTest(

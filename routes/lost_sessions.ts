@@ -43,10 +43,11 @@ export async function settleLostSessions(
       report("a lost recording is not one object yet", cause, recording.auditId)
     );
     const session = await readLostSession(store, recording);
-    if (session === undefined) {
-      report("a lost recording has no header", undefined, recording.auditId);
+    const event = session && lostEvent(session, new Date(nowMs));
+    if (event === undefined) {
+      report("a lost recording has no header of its session", undefined, recording.auditId);
     } else {
-      await journal.append([lostEvent(session, new Date(nowMs))]);
+      await journal.append([event]);
       settled++;
     }
     await done();
@@ -89,9 +90,15 @@ const Trailer = z.object({
   exitCode: z.number().optional(),
 });
 
-/** What the session's own gateway would have written, as far as its recording tells. */
-function lostEvent(session: LostSession, at: Date): AuditEvent {
-  const header = Header.parse(session.header);
+/**
+ * What the session's own gateway would have written, as far as its recording tells.
+ *
+ * @returns `undefined` where its header is none of that session: what lies in the store may be anybody's, and one such file must not
+ * keep the ends of others from being written
+ */
+function lostEvent(session: LostSession, at: Date): AuditEvent | undefined {
+  const { success, data: header } = Header.safeParse(session.header);
+  if (!success || header.auditId !== session.auditId) return undefined;
   const { auditId, startedAt, sourceIps, userAgent, requestUri, argv, protocol, kind } = header;
   const facts = {
     auditId,
@@ -121,7 +128,7 @@ function lostEvent(session: LostSession, at: Date): AuditEvent {
   };
   const { streams, durationMs, path } = session;
   // A trailer tells how the session ended: the gateway was lost between that and the event.
-  const told = session.trailer && Trailer.parse(session.trailer);
+  const told = session.trailer && Trailer.safeParse(session.trailer).data;
   const end: AuditEnd = {
     ...(told ?? { reason: "gateway_lost", by: "gateway", message: MESSAGE }),
     ...{ streams, durationMs, recording: { path, ...(!told && { error: "the gateway was lost" }) } },

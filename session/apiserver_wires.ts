@@ -1,5 +1,5 @@
 import { TUNNEL_PROTOCOL } from "../protocol/port_forward/mod.ts";
-import { UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { statusMessage, UpstreamRefusal } from "./kubelet_upgrade.ts";
 import { WEBSOCKET_UPSTREAM_PROTOCOLS } from "./websocket_upstream.ts";
 
 /** How long what an API server does not speak is not tried again: it may be a newer one then, or have another proxy before it. */
@@ -38,17 +38,6 @@ export function isNotSpoken(wire: Wire, thrown: unknown): boolean {
   // What stands before the API server. It says no to methods and upgrades as such, or with a word.
   if ([405, 426, 501].includes(status)) return true;
   return [400, 403].includes(status) && /\b(upgrade|upgrading|protocol|spdy)\b/i.test(text);
-}
-
-/** The message of a `metav1.Status`; `undefined` for any other text. */
-export function statusMessage(text: string): string | undefined {
-  if (!text.startsWith("{")) return undefined;
-  try {
-    const { kind, message } = JSON.parse(text);
-    return kind === "Status" ? String(message) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Which wire an API server was found to speak, so that it is not asked for the others with every session. */

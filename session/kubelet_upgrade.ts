@@ -14,8 +14,8 @@ const MAX_HEAD_BYTES = 64 * 1024;
 /** Body of a kubelet's refusal that is passed on, in bytes. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
-/** What the gateway's log has of it, in bytes. */
-const MAX_SAID_BYTES = 1024;
+/** What the gateway's log has of it, in characters. */
+const MAX_SAID_LENGTH = 1024;
 
 /** The same with the framing of chunks; what has more framing than this is cut short. */
 const MAX_CHUNKED_BYTES = 2 * MAX_REFUSAL_BYTES;
@@ -29,8 +29,9 @@ export class UpstreamRefusal extends Error {
     /** At most 64 KiB. */
     readonly body: Uint8Array,
   ) {
-    const text = new TextDecoder().decode(body.subarray(0, MAX_SAID_BYTES)).trim();
-    super(`the upstream answered ${status}${text && `: ${text}`}`);
+    const text = new TextDecoder().decode(body).trim();
+    const said = (statusMessage(text) ?? text).slice(0, MAX_SAID_LENGTH);
+    super(`the upstream answered ${status}${said && `: ${said}`}`);
   }
 }
 
@@ -45,6 +46,17 @@ export interface SwitchedUpstream {
 export interface UpgradeOptions extends DialOptions {
   /** A connection to the endpoint that was made already: closed where the upgrade fails. @default {a new one} */
   connection?: ByteConnection;
+}
+
+/** The message of a `metav1.Status`; `undefined` for any other text. */
+export function statusMessage(text: string): string | undefined {
+  if (!text.startsWith("{")) return undefined;
+  try {
+    const { kind, message } = JSON.parse(text);
+    return kind === "Status" ? String(message) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 type HeaderLines = readonly (readonly [name: string, value: string])[];

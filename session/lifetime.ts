@@ -183,8 +183,10 @@ export class GuardedConnection implements ByteConnection {
     this.#connection.close();
   }
 
-  #lost(cause: unknown): SessionFailure {
+  #lost(cause: unknown): Error {
     const party = this.#party;
+    // An upstream may have a wire of its own below what is spliced: that it was broken is no loss.
+    if (party === "upstream" && cause instanceof ProtocolError) return cause;
     const reason = `${party}_vanished` as const;
     return new SessionFailure({ reason, by: party, message: `the connection to the ${party} was lost` }, {
       cause,

@@ -1,6 +1,5 @@
 import { Refusal } from "../kube/status.ts";
-import { statusMessage } from "./apiserver_wires.ts";
-import { UpstreamRefusal } from "./kubelet_upgrade.ts";
+import { statusMessage, UpstreamRefusal } from "./kubelet_upgrade.ts";
 
 /** Who was shown the gateway's own credentials. */
 export type Upstream = "the kubelet" | "the API server";

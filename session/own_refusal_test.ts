@@ -53,5 +53,6 @@ for (
 
 Deno.test("ownRefusal: the log has the right that is missing, and no more than a line of it", () => {
   assert.equal(refused(403, KUBELET).message, `the upstream answered 403: ${KUBELET.trim()}`);
+  assert.equal(refused(403, said("no")).message, "the upstream answered 403: no");
   assert.ok(refused(403, "x".repeat(60_000)).message.length < 1100);
 });

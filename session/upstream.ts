@@ -17,7 +17,7 @@ export interface UpstreamRequest {
   subresource: "exec" | "attach" | "portforward";
   namespace: string;
   pod: string;
-  /** Pins the pod: another of the same name is not found. */
+  /** Told to a kubelet, which looks for the name all the same: who calls makes sure that it is the same pod, before and after. */
   uid: string;
   /** `undefined` for a port-forward, which has none. */
   container: string | undefined;
@@ -99,7 +99,7 @@ const SPOKEN = new SpokenWires();
 
 /**
  * Opens a session at an API server, as a client of its own would: so that admission and the server's own audit see it. The pod's
- * UID cannot be said there: who calls makes sure that it is the same pod afterwards, before anything passes. Over SPDY a command
+ * UID cannot be said there: who calls makes sure that it is the same pod, before and after. Over SPDY a command
  * begins after that, when its streams are open; over WebSocket it has begun.
  *
  * @param protocol the only stream protocol that is offered

@@ -1,3 +1,4 @@
+import { rootCertificates } from "node:tls";
 import { type Credentials, CredentialSource } from "../../kube/credentials.ts";
 import { concat } from "../sink.ts";
 
@@ -105,7 +106,7 @@ export class PostClient implements Disposable {
         http2: false,
         poolMaxIdlePerHost: 1,
         poolIdleTimeout: 30_000,
-        caCerts: [...caCerts],
+        caCerts: [...rootCertificates, ...caCerts],
         ...clientCertificate,
       });
       this.#http?.client.close();

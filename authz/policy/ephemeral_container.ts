@@ -1,4 +1,4 @@
-import type { V1Container, V1EphemeralContainer, V1Pod } from "@kubernetes/client-node";
+import type { V1EphemeralContainer, V1Pod } from "@kubernetes/client-node";
 import type { Decision } from "./decision.ts";
 import { type Finding, guardedBy, type PrivilegedOptions } from "./privileged_container.ts";
 
@@ -40,18 +40,15 @@ export function guardedAddition({ pod, added, options }: EphemeralInput): string
   const podName = pod.metadata?.name ?? "";
   for (const container of added) {
     const name = `ephemeral container "${container.name}"`;
-    const own = guardedBy({ pod, container: { name: container.name, spec: container }, options });
-    if (own !== undefined) return `${name} of pod "${podName}" ${describe(own, container.name)}`;
-    const { targetContainerName: targetName } = container;
-    if (!targetName) continue;
-    const target = findContainer(pod, targetName);
-    // The API server refuses it too. What cannot be looked at is not called harmless here.
-    if (target === undefined) {
-      return `${name} targets container "${targetName}", which pod "${podName}" has not`;
+    const finding = guardedBy({ pod, container: { name: container.name, spec: container }, options });
+    if (finding?.isTargeted) {
+      return `${name} targets container "${finding.container}" of pod "${podName}", which sets ${finding.field}`;
     }
-    const its = guardedBy({ pod, container: { name: targetName, spec: target }, options });
-    if (its !== undefined) {
-      return `${name} targets container "${targetName}" of pod "${podName}", which sets ${its.field}`;
+    if (finding !== undefined) return `${name} of pod "${podName}" ${describe(finding, container.name)}`;
+    const { targetContainerName: targetName } = container;
+    // The API server refuses it too. What cannot be looked at is not called harmless here.
+    if (targetName && !hasContainer(pod, targetName)) {
+      return `${name} targets container "${targetName}", which pod "${podName}" has not`;
     }
   }
   return undefined;
@@ -66,11 +63,11 @@ function describe({ field, container, isShared }: Finding, added: string): strin
   return `stands beside container "${container}", which sets ${field}`;
 }
 
-function findContainer({ spec }: V1Pod, name: string): V1Container | V1EphemeralContainer | undefined {
+function hasContainer({ spec }: V1Pod, name: string): boolean {
   const all = [
     ...spec?.containers ?? [],
     ...spec?.initContainers ?? [],
     ...spec?.ephemeralContainers ?? [],
   ];
-  return all.find((container) => container.name === name);
+  return all.some((container) => container.name === name);
 }

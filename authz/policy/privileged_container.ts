@@ -23,8 +23,10 @@ export interface Finding {
   field: string;
   /** The container that sets it; `undefined` where the pod does. */
   container: string | undefined;
-  /** The target sees that container's processes. */
+  /** The target sees that container's processes, because all of its pod do. */
   isShared?: boolean;
+  /** The target is an ephemeral container that was added to see that container's processes. */
+  isTargeted?: boolean;
 }
 
 const RULE = "privileged-container";
@@ -62,7 +64,8 @@ type Container = V1Container | V1EphemeralContainer;
  * Sessions into a privileged container are for cluster-admins.
  *
  * Reads `hostPID`, `hostIPC`, `hostNetwork` and `securityContext.windowsOptions.hostProcess` of the pod, and
- * `securityContext.privileged` and `.windowsOptions.hostProcess` of the regular, init or ephemeral container.
+ * `securityContext.privileged` and `.windowsOptions.hostProcess` of the regular, init or ephemeral container, and of the one
+ * whose processes an ephemeral container was added to see (`targetContainerName`), however it was added.
  * Unset is not privileged. Strict reads more: writable host paths, capabilities, an unmasked /proc, shared processes.
  * What a pod does not say it cannot see: the path behind a PersistentVolumeClaim, or what the runtime adds by itself.
  *
@@ -91,10 +94,15 @@ export function guardedBy({ pod, container, options }: PrivilegedInput): Finding
   const reached = options.scope === "pod" ? all : container === undefined ? [] : [container.spec];
   const podFinding = hostFinding(pod);
   if (podFinding !== undefined) return podFinding;
+  const fieldOf = (each: Container) =>
+    privilegedField(each) ?? (options.strict ? strictField(pod, each) : undefined);
   for (const each of reached) {
-    const field = privilegedField(each) ?? (options.strict ? strictField(pod, each) : undefined);
+    const field = fieldOf(each);
     if (field !== undefined) return { field, container: each.name };
   }
+  const targeted = all.find(({ name }) => name === targetOf(container?.spec));
+  const targetField = targeted && fieldOf(targeted);
+  if (targetField !== undefined) return { field: targetField, container: targeted!.name, isTargeted: true };
   if (!options.strict || !pod.spec?.shareProcessNamespace) return undefined;
   for (const neighbour of all) {
     const field = privilegedField(neighbour);
@@ -110,6 +118,9 @@ function describe({ pod, container }: PrivilegedInput, finding: Finding): string
     : `container "${container.name}" of pod "${podName}"`;
   if (finding.container === undefined) return `${target} runs with ${finding.field}`;
   if (finding.container === container?.name) return `${target} sets ${finding.field}`;
+  if (finding.isTargeted) {
+    return `${target} sees the processes (targetContainerName) of container "${finding.container}", which sets ${finding.field}`;
+  }
   if (finding.isShared) {
     return `${target} shares its processes (shareProcessNamespace) with container "${finding.container}", which sets ${finding.field}`;
   }
@@ -155,6 +166,11 @@ function strictField({ spec }: V1Pod, { securityContext, volumeMounts }: Contain
 /** A socket or a device takes what is written to it through a read-only mount too: the container runtime's, for one. */
 function isConnectable({ type, path }: { type?: string; path: string }): boolean {
   return ["Socket", "CharDevice", "BlockDevice"].includes(type ?? "") || path.endsWith(".sock");
+}
+
+/** Whose processes an ephemeral container sees; no other kind has such a field. */
+function targetOf(container: Container | undefined): string | undefined {
+  return container && "targetContainerName" in container ? container.targetContainerName : undefined;
 }
 
 function containersOf({ spec }: V1Pod): Container[] {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import type { V1Container, V1Pod, V1PodSpec } from "@kubernetes/client-node";
+import type { V1Container, V1EphemeralContainer, V1Pod, V1PodSpec } from "@kubernetes/client-node";
 import { guardedBy, privilegedContainer, type PrivilegedOptions } from "./privileged_container.ts";
 
 const PLAIN: V1Container = { name: "app" };
 const PRIVILEGED: V1Container = { name: "root", securityContext: { privileged: true } };
+const TRACER: V1Container = { name: "tracer", securityContext: { capabilities: { add: ["SYS_PTRACE"] } } };
+const DEBUGGER: V1EphemeralContainer = { name: "dbg", targetContainerName: "root" };
 const LOOSE: PrivilegedOptions = { scope: "container", strict: false };
 const STRICT: PrivilegedOptions = { scope: "container", strict: true };
 const POD_WIDE: PrivilegedOptions = { scope: "pod", strict: false };
@@ -45,6 +47,24 @@ const CASES: {
     name: "a privileged ephemeral container",
     target: target({ ephemeralContainers: [PRIVILEGED] }, "root"),
     field: "securityContext.privileged",
+  },
+  {
+    name: "escape: an ephemeral container that was added to see a privileged one's processes",
+    target: target({ containers: [PLAIN, PRIVILEGED], ephemeralContainers: [DEBUGGER] }, "dbg"),
+    field: "securityContext.privileged",
+  },
+  {
+    name: "escape: one that was added to see those of a container with an added capability",
+    target: target({
+      containers: [TRACER],
+      ephemeralContainers: [{ ...DEBUGGER, targetContainerName: "tracer" }],
+    }, "dbg"),
+    options: STRICT,
+    field: "securityContext.capabilities.add SYS_PTRACE",
+  },
+  {
+    name: "an ephemeral container that was added to see a plain one's processes",
+    target: target({ ephemeralContainers: [{ ...DEBUGGER, targetContainerName: "app" }] }, "dbg"),
   },
   { name: "a plain container beside a privileged one", target: target({ containers: [PLAIN, PRIVILEGED] }) },
   {
@@ -147,6 +167,12 @@ Deno.test("a port-forward has no container: host namespaces count, and privilege
 });
 
 const SENTENCES = [
+  {
+    target: target({ containers: [PRIVILEGED], ephemeralContainers: [DEBUGGER] }, "dbg"),
+    options: LOOSE,
+    reason:
+      'container "dbg" of pod "p" sees the processes (targetContainerName) of container "root", which sets securityContext.privileged: only cluster-admins may open it (rule privileged-container)',
+  },
   {
     target: only({ securityContext: { privileged: true } }),
     options: LOOSE,

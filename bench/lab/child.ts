@@ -7,6 +7,8 @@ export interface ChildOptions {
   output?: "stdout" | "stderr";
   /** Whether its standard input stays open until {@linkcode Child.endInput}. @default {false} */
   input?: boolean;
+  /** All of its environment. @default {that of this process} */
+  env?: Readonly<Record<string, string>>;
 }
 
 /** A process of the lab. What it says comes in lines of JSON; what is no JSON is passed over. */
@@ -31,11 +33,12 @@ export class Child implements AsyncDisposable {
   /** Starts a program. */
   static spawn(
     command: readonly string[],
-    { output = "stdout", input = false }: ChildOptions = {},
+    { output = "stdout", input = false, env }: ChildOptions = {},
   ): Child {
     const [program = "", ...args] = command;
     const process = new Deno.Command(program, {
       args,
+      ...(env !== undefined && { clearEnv: true, env }),
       stdin: input ? "piped" : "null",
       stdout: output === "stdout" ? "piped" : "null",
       stderr: output === "stderr" ? "piped" : "inherit",

@@ -122,7 +122,9 @@ export class Lab implements AsyncDisposable {
       ? []
       : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`, "--cpu-prof-md"];
     const command = [Deno.execPath(), "run", ...flags, ...profile, gateway, "--config", configFile];
-    return Child.spawn(command, { output: "stderr" });
+    // As in an image: the variables of whoever measures, such as a list of authorities, are none of a gateway's.
+    const env = { PATH: Deno.env.get("PATH") ?? "", HOME: this.folder, DENO_NO_UPDATE_CHECK: "1" };
+    return Child.spawn(command, { output: "stderr", env });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

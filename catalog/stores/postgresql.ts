@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { rootCertificates } from "node:tls";
 import postgres from "postgres";
 import { CatalogError } from "../catalog_error.ts";
 import type { Query, Store, StoredRow, Transaction } from "../store.ts";
@@ -183,7 +184,7 @@ function connect(options: PostgresqlOptions, schema: string, timeoutMs: number) 
     ssl: isLocal(hostname) && options.ca === undefined ? false : {
       host: hostname,
       rejectUnauthorized: true,
-      ...(options.ca !== undefined && { ca: options.ca }),
+      ca: options.ca ?? [...rootCertificates],
     },
     idle_timeout: 60,
     connect_timeout: Math.ceil(timeoutMs / 1000),

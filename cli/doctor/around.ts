@@ -47,6 +47,16 @@ function judgeGrant(grant: Grant, { gateway, accepted }: AroundTerms): Judgement
       grant,
     };
   }
+  if (isControllers(grant)) {
+    return {
+      ...note(
+        `${message}; it is the cluster's own controller`,
+        "the API server writes this binding anew whenever it starts: keep those out of kube-system who could make a pod or a token " +
+          "there, for they could be it",
+      ),
+      grant,
+    };
+  }
   if (gateway !== undefined && subject.kind !== "Group" && isSubject({ subject }, gateway)) {
     return { ...note(`${message}; it is the gateway`), grant };
   }
@@ -54,6 +64,13 @@ function judgeGrant(grant: Grant, { gateway, accepted }: AroundTerms): Judgement
     return { ...note(`${message}; accepted`), grant };
   }
   return { ...wrong(message, remedyOf(grant)), grant };
+}
+
+/** Whether it is what a controller of Kubernetes has by the API server's own bootstrap policy, in every cluster. */
+function isControllers({ subject, binding, role }: Grant): boolean {
+  return subject.kind === "ServiceAccount" && subject.namespace === "kube-system" &&
+    binding.kind === "ClusterRoleBinding" && binding.name === role.name &&
+    binding.name === `system:controller:${subject.name}`;
 }
 
 function remedyOf({ binding, subject }: Grant): string {

@@ -241,11 +241,11 @@ Deno.test("readClaims reads what is no JWT as nothing", () => {
 });
 
 const needs = [
-  { name: "kubelets by default", sections: "", more: ["create nodes/proxy"] },
+  { name: "kubelets by default", sections: "", more: ["get nodes", "create nodes/proxy"] },
   {
     name: "kubelets with credentials of their own",
     sections: "upstream: { kubelet: { tokenFile: t } }",
-    more: [],
+    more: ["get nodes"],
   },
   { name: "the API server as its users", sections: "upstream: { mode: apiserver }", more: [] },
   {
@@ -256,10 +256,10 @@ const needs = [
 ];
 for (const { name, sections, more } of needs) {
   Deno.test(`needsOf a gateway that opens sessions at ${name}`, () => {
-    const [tokens, access, pods, nodes, ...rest] = needsOf(configuration(sections));
+    const [tokens, access, pods, ...rest] = needsOf(configuration(sections));
     assert.deepEqual(
-      [tokens, access, pods, nodes].map((need) => need?.resource),
-      ["tokenreviews", "subjectaccessreviews", "pods", "nodes"],
+      [tokens, access, pods].map((need) => need?.resource),
+      ["tokenreviews", "subjectaccessreviews", "pods"],
     );
     assert.deepEqual(rest.map(({ verb, resource }) => `${verb} ${resource}`), more);
   });
@@ -559,6 +559,50 @@ const around = [
 for (const { name, rbac, status, says } of around) {
   Deno.test(`judgeAround of ${name} who may exec: ${status}`, () => {
     expect(judgeAround(rbac, TERMS)[0], status, says);
+  });
+}
+
+/** An account that a binding gives everything to. */
+function boundBy(binding: string, [namespace, name]: readonly [string, string]) {
+  const subjects = [{ kind: "ServiceAccount", name, namespace }];
+  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: binding };
+  const rules = [{ apiGroups: [""], resources: ["*"], verbs: ["*"] }];
+  return {
+    clusterRoles: [{ metadata: { name: binding }, rules }],
+    clusterRoleBindings: [{ metadata: { name: binding }, roleRef, subjects }],
+    roles: [],
+    roleBindings: [],
+  };
+}
+
+const controllers = [
+  {
+    name: "a controller of Kubernetes",
+    rbac: boundBy("system:controller:generic-garbage-collector", [
+      "kube-system",
+      "generic-garbage-collector",
+    ]),
+    status: "note",
+  },
+  {
+    name: "attack: another account, added to a controller's binding",
+    rbac: boundBy("system:controller:generic-garbage-collector", ["kube-system", "default"]),
+    status: "wrong",
+  },
+  {
+    name: "attack: an account that is called as a controller is, elsewhere",
+    rbac: boundBy("system:controller:generic-garbage-collector", ["mine", "generic-garbage-collector"]),
+    status: "wrong",
+  },
+  {
+    name: "attack: a controller's account, bound once more",
+    rbac: boundBy("mine", ["kube-system", "generic-garbage-collector"]),
+    status: "wrong",
+  },
+] as const;
+for (const { name, rbac, status } of controllers) {
+  Deno.test(`judgeAround of ${name}: ${status}`, () => {
+    expect(judgeAround(rbac, TERMS)[0], status, /can go around the gateway in the whole cluster/);
   });
 }
 

@@ -32,10 +32,11 @@ export function needsOf({ upstream }: Pick<Configuration, "upstream">): Need[] {
       for: "nobody can be authorized",
     },
     { group: "", resource: "pods", verb: "get", for: "no session's pod can be found" },
-    // Also where sessions go through the API server, a target's node is read.
-    { group: "", resource: "nodes", verb: "get", for: "no pod's node can be found" },
   ];
   const { mode, kubelet, apiserver } = upstream;
+  if (mode === "kubelet") {
+    needs.push({ group: "", resource: "nodes", verb: "get", for: "no pod's kubelet can be found" });
+  }
   const hasOwnCredentials = kubelet.tokenFile !== undefined || kubelet.clientCertificateFile !== undefined;
   if (mode === "kubelet" && !hasOwnCredentials) {
     // A kubelet is asked by POST, always.

@@ -85,7 +85,7 @@ async function tryFile(what: string, path: string): Promise<SinkFacts> {
     (await Deno.open(path, { append: true })).close();
     return named;
   } catch (thrown) {
-    return { ...named, failure: causeOf(thrown) };
+    return { ...named, failure: diskFault(thrown) };
   }
 }
 
@@ -107,8 +107,13 @@ async function tryFolder(what: string, path: string): Promise<SinkFacts> {
     }
     return named;
   } catch (thrown) {
-    return { ...named, failure: causeOf(thrown) };
+    return { ...named, failure: diskFault(thrown) };
   }
+}
+
+/** Without the platform's word for what it tried, and with which file: that was ours, and is gone. */
+function diskFault(thrown: unknown): string {
+  return causeOf(thrown).replace(/ \(os error \d+\)(: \w+ '.*')?$/, "");
 }
 
 function ignoreMissing(thrown: unknown): undefined {

@@ -100,13 +100,14 @@ Deno.test("the chart's version of the application is that of package.json", asyn
   assert.equal(appVersion, version);
 });
 
-for (const file of ["kubelet.yaml", "apiserver.yaml"]) {
+for (const file of ["kubelet.yaml", "apiserver.yaml", "apiserver-gateway.yaml"]) {
   Deno.test(`${file}: the gateway would take its configuration`, async () => {
     const { data } = z.object({ data: z.record(z.string(), z.string()) }).parse(
       only(await rendered(file), "ConfigMap", "postern"),
     );
     const configuration = parseConfiguration(data["gateway.yaml"] ?? "", "/etc/postern/gateway.yaml");
-    assert.equal(`${configuration.upstream.mode}.yaml`, file);
+    const { mode, apiserver: { identity } } = configuration.upstream;
+    assert.equal(`${mode}${identity === "gateway" ? "-gateway" : ""}.yaml`, file);
     assert.equal(configuration.admin.listener, "on");
   });
 
@@ -114,9 +115,9 @@ for (const file of ["kubelet.yaml", "apiserver.yaml"]) {
     const { rules } = z.object({ rules: z.array(rule) }).parse(
       only(await rendered(file), "ClusterRole", "postern:postern-system:gateway"),
     );
-    const minimal = `apiVersion: ${API_VERSION}\nkind: ${KIND}\nupstream: { mode: ${
-      file.replace(".yaml", "")
-    } }\n`;
+    const [mode = "", ...asGateway] = file.replace(".yaml", "").split("-");
+    const upstream = { mode, ...(asGateway.length > 0 && { apiserver: { identity: "gateway" } }) };
+    const minimal = JSON.stringify({ apiVersion: API_VERSION, kind: KIND, upstream });
     const needs = needsOf(parseConfiguration(minimal, "/etc/postern/gateway.yaml"));
     const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
       apiGroups.flatMap((group) =>
@@ -274,10 +275,10 @@ Deno.test("every metric of the gateway is in the dashboard, but for what only al
   assert.deepEqual(hidden, []);
 });
 
-Deno.test("docs/rbac.md explains every rule that is granted, in either mode", async () => {
+Deno.test("docs/rbac.md explains every rule that is granted, in every mode", async () => {
   const headings = (await read("../../docs/rbac.md")).split("\n").filter((line) => line.startsWith("### "));
   const unexplained: string[] = [];
-  for (const file of ["kubelet.yaml", "apiserver.yaml"]) {
+  for (const file of ["kubelet.yaml", "apiserver.yaml", "apiserver-gateway.yaml"]) {
     const { rules } = z.object({ rules: z.array(rule) }).parse(
       only(await rendered(file), "ClusterRole", "postern:postern-system:gateway"),
     );

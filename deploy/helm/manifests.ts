@@ -30,6 +30,10 @@ const COMMON = [
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   "kubelet.yaml": ["--set=config.upstream.mode=kubelet"],
   "apiserver.yaml": ["--set=config.upstream.mode=apiserver"],
+  "apiserver-gateway.yaml": [
+    "--set=config.upstream.mode=apiserver",
+    "--set=config.upstream.apiserver.identity=gateway",
+  ],
 };
 
 /** The files in deploy/manifests that are made from the chart, and what should be in them. */

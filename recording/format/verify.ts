@@ -5,7 +5,7 @@ import type { Verifier } from "./signer.ts";
 
 /** What is wrong with a recording, and where: every byte before `at` is what was written. */
 export interface Fault {
-  code: RecordingError["code"] | "tail_missing" | "seal_missing" | "key_unknown";
+  code: RecordingError["code"] | "tail_missing" | "seal_missing" | "key_unknown" | "session_wrong";
   message: string;
   at: Position;
 }
@@ -32,6 +32,7 @@ export interface Verification {
  */
 export class RecordingVerifier {
   readonly #verifier: Verifier;
+  readonly #auditId: string | undefined;
   readonly #reader = new BlockReader();
   #at: Position = { offset: 0, block: 1 };
   #fault: Fault | undefined;
@@ -43,8 +44,10 @@ export class RecordingVerifier {
   #header: Record<string, unknown> | undefined;
   #trailer: Record<string, unknown> | undefined;
 
-  constructor(verifier: Verifier) {
+  /** @param auditId of the session whose recording it is said to be: another one, however whole, is in the wrong place */
+  constructor(verifier: Verifier, auditId?: string) {
     this.#verifier = verifier;
+    this.#auditId = auditId;
   }
 
   /** @param chunk the next bytes of the file */
@@ -72,7 +75,7 @@ export class RecordingVerifier {
 
   /** The file has ended. */
   end(): Verification {
-    const fault = this.#fault ?? this.#missing();
+    const fault = this.#fault ?? this.#missing() ?? this.#mistaken();
     const { header, trailer } = { header: this.#header, trailer: this.#trailer };
     const { blocks, seals, link } = { blocks: this.#blocks, seals: this.#seals, link: this.#link.toHex() };
     return { ...(fault && { fault }), blocks, link, seals, header, trailer };
@@ -92,6 +95,12 @@ export class RecordingVerifier {
     }
     if (this.#unknownKey === undefined) return undefined;
     return { code: "key_unknown", message: `signed with a key that is not known: ${this.#unknownKey}`, at };
+  }
+
+  #mistaken(): Fault | undefined {
+    if (this.#auditId === undefined || this.#header?.auditId === this.#auditId) return undefined;
+    const message = `it is the recording of another session: ${this.#header?.auditId}`;
+    return { code: "session_wrong", message, at: { offset: MAGIC.length, block: 1 } };
   }
 
   #block({ kind, payload }: Block, before: Uint8Array): void {

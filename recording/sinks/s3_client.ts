@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { AwsV4Signer } from "aws4fetch";
 import { createHash } from "node:crypto";
+import { rootCertificates } from "node:tls";
 import { StoreError } from "../store.ts";
 import { type S3CredentialFiles, type S3Credentials, S3CredentialSource } from "./s3_credentials.ts";
 import { xmlText } from "./s3_xml.ts";
@@ -73,7 +74,7 @@ export class S3Client implements Disposable {
   readonly #http: Deno.HttpClient;
 
   /**
-   * @param caCerts PEM
+   * @param caCerts PEM; trusted beside the public ones
    * @throws {TypeError} where the endpoint is no URL of a host
    */
   constructor(options: S3ClientOptions, caCerts: readonly string[] = []) {
@@ -87,7 +88,11 @@ export class S3Client implements Disposable {
     };
     this.#base = baseUrl(this.#options);
     this.#credentials = new S3CredentialSource(options.credentials);
-    this.#http = Deno.createHttpClient({ caCerts: [...caCerts], http2: false, poolMaxIdlePerHost: 64 });
+    this.#http = Deno.createHttpClient({
+      caCerts: [...rootCertificates, ...caCerts],
+      http2: false,
+      poolMaxIdlePerHost: 64,
+    });
   }
 
   /** @throws where the authorities cannot be read */

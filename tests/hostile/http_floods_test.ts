@@ -23,9 +23,7 @@ const OPENINGS = [
 Deno.test("floods of connections are bounded, and others are served meanwhile", suite, async (t) => {
   const maxConnectionsPerAddress = 100;
   await using scene = await HostileScene.start({
-    maxConnections: 1000,
-    maxConnectionsPerAddress,
-    handshakeTimeoutSeconds: 1,
+    limits: { maxConnections: 1000, maxConnectionsPerAddress, handshakeTimeoutSeconds: 1 },
   });
   await scene.isWell();
   const before = await scene.residentBytes();
@@ -52,7 +50,7 @@ Deno.test(
   "headers that come slowly are refused in time, and others are served meanwhile",
   suite,
   async () => {
-    await using scene = await HostileScene.start({ headerTimeoutSeconds: 1 });
+    await using scene = await HostileScene.start({ limits: { headerTimeoutSeconds: 1 } });
     await scene.isWell();
     using silent = await scene.connect();
     const silence = silent.readAll();
@@ -74,7 +72,7 @@ Deno.test(
 );
 
 Deno.test("headers without an end are refused, and all together hold bounded memory", suite, async (t) => {
-  await using scene = await HostileScene.start({ maxHeldHeaderBytes: 4 * MEBI });
+  await using scene = await HostileScene.start({ limits: { maxHeldHeaderBytes: 4 * MEBI } });
   await scene.isWell();
 
   await t.step("one request: 431 at the bound", async () => {

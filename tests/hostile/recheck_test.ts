@@ -43,7 +43,7 @@ Deno.test({
 });
 
 async function outlive({ what, change, reason, message }: typeof CASES[number]): Promise<void> {
-  await using scene = await HostileScene.start({}, { recheckSeconds: 1, recheckGraceSeconds: 1 });
+  await using scene = await HostileScene.start({ sessions: { recheckSeconds: 1, recheckGraceSeconds: 1 } });
   const targets = [EXEC, FORWARD, EXEC.replace("exec", "attach").replace("command=id&", "")];
   const clients = await Promise.all(targets.map((target) => open(scene, target)));
   change(scene.cluster);
@@ -69,7 +69,9 @@ Deno.test({
   sanitizeOps: true,
   sanitizeResources: true,
   fn: async () => {
-    await using scene = await HostileScene.start({}, { recheckSeconds: 1, recheckGraceSeconds: 60 });
+    await using scene = await HostileScene.start({
+      sessions: { recheckSeconds: 1, recheckGraceSeconds: 60 },
+    });
     const { cluster } = scene;
     const clients = await Promise.all(Array.from({ length: 20 }, () => open(scene, EXEC)));
     cluster.forget();

@@ -19,6 +19,18 @@ export const SPDY = [
   "X-Stream-Protocol-Version: v4.channel.k8s.io",
 ];
 
+/** What a scene may have besides the usual. */
+export interface HostileSceneOptions {
+  limits?: NonNullable<GivenConfiguration["server"]>["limits"];
+  sessions?: GivenConfiguration["sessions"];
+  /** @default {all are written: what is hostile is to be found one by one} */
+  strangers?: NonNullable<GivenConfiguration["audit"]>["strangers"];
+  upstream?: GivenConfiguration["upstream"];
+  admin?: GivenConfiguration["admin"];
+  /** What stands before the API server: its URL, by the API server's. */
+  before?: (apiServer: string) => string;
+}
+
 /** An answer, as far as a test reads it. */
 export interface RawAnswer {
   /** 0 where the connection was closed without one. */
@@ -49,10 +61,8 @@ export class HostileScene implements AsyncDisposable {
   ) {}
 
   static async start(
-    limits: NonNullable<GivenConfiguration["server"]>["limits"] = {},
-    sessions: GivenConfiguration["sessions"] = {},
-    // What is hostile is to be found one by one.
-    strangers: NonNullable<GivenConfiguration["audit"]>["strangers"] = { limit: "off" },
+    { limits = {}, sessions = {}, strangers = { limit: "off" }, upstream = {}, admin, before }:
+      HostileSceneOptions = {},
   ): Promise<HostileScene> {
     await using starting = new AsyncDisposableStack();
     const folder = await Deno.makeTempDir({ prefix: "postern-hostile-" });
@@ -62,9 +72,10 @@ export class HostileScene implements AsyncDisposable {
     await Deno.writeTextFile(join(folder, "tls.crt"), cert);
     await Deno.writeTextFile(join(folder, "tls.key"), key);
     const users = [{ name: "postern", token: TOKEN.gateway }];
+    const server = before?.(cluster.url) ?? cluster.url;
     await Deno.writeTextFile(
       join(folder, "kubeconfig"),
-      kubeconfig({ server: cluster.url, ca: CA.cert, users }),
+      kubeconfig({ server, ca: CA.cert, users }),
     );
     const configuration: GivenConfiguration = {
       apiVersion: "postern.dev/v1alpha1",
@@ -77,10 +88,14 @@ export class HostileScene implements AsyncDisposable {
         drainTimeoutSeconds: 0,
       },
       kubernetes: { kubeconfig: "kubeconfig" },
-      upstream: { kubelet: { addressTypes: ["InternalIP"], allowedAddresses: ["127.0.0.0/8"] } },
+      upstream: {
+        kubelet: { addressTypes: ["InternalIP"], allowedAddresses: ["127.0.0.0/8"] },
+        ...upstream,
+      },
       audit: { sinks: [{ type: "file", path: "audit.log" }], strangers },
       sessions,
       recording: { mode: "off" },
+      ...(admin && { admin }),
     };
     const file = join(folder, "gateway.yaml");
     await Deno.writeTextFile(file, stringify(configuration));

@@ -8,7 +8,7 @@ import { StreamConnection } from "../../../session/stream_connection.ts";
 import { within } from "../../e2e/support/wait.ts";
 import { type MuxStream, SpdyMux } from "../../support/spdy_mux.ts";
 import { upgrade, type WebSocketClient } from "../../support/websocket_client.ts";
-import { ALICE, HostileScene, requestText } from "./hostile_scene.ts";
+import { ALICE, HostileScene, type HostileSceneOptions, requestText } from "./hostile_scene.ts";
 
 /** What no wait in a test of sessions takes longer than, in milliseconds. */
 export const PATIENCE_MS = 20_000;
@@ -44,8 +44,8 @@ export class SessionScene implements AsyncDisposable {
     };
   }
 
-  static async start(): Promise<SessionScene> {
-    const scene = new SessionScene(await HostileScene.start());
+  static async start(options: HostileSceneOptions = {}): Promise<SessionScene> {
+    const scene = new SessionScene(await HostileScene.start(options));
     scene.#good = await scene.openSpdy("good");
     scene.#parts.defer(() => scene.#good.mux.close());
     return scene;

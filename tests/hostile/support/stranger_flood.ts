@@ -25,7 +25,7 @@ export async function floodOfStrangers(connections: number): Promise<void> {
   const malformed = Math.ceil(wellFormed / MALFORMED);
   // Longer than the flood takes on any machine: what is written is the burst, and one count at the end.
   const strangers = { burstEvents: BURST, eventsPerMinute: 1, summarySeconds: 3600 };
-  await using scene = await HostileScene.start({}, {}, strangers);
+  await using scene = await HostileScene.start({ strangers });
   await scene.isWell();
   const before = await scene.residentBytes();
   const waiting = [
