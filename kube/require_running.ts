@@ -21,9 +21,11 @@ export function requireRunning(
     ? KINDS.some((kind) => statusesOf(pod, kind).some(isRunning))
     : statusesOf(pod, container.kind).some((each) => each.name === container.name && isRunning(each));
   if (isSeen) return;
-  const what = container === undefined ? "no container" : `container ${quoted(container.name)}`;
-  const verb = container === undefined ? "is known to run" : "is not known to run";
-  throw new Refusal("Conflict", `${what} of pod ${quoted(podName)} ${verb} yet: please try again`, {
+  const inPod = `of pod ${quoted(podName)}`;
+  const message = container === undefined
+    ? `no container ${inPod} is known to run yet: please try again`
+    : `container ${quoted(container.name)} ${inPod} is not known to run yet: please try again`;
+  throw new Refusal("Conflict", message, {
     details: { name: podName, kind: "pods" },
     rule: "not-running",
   });

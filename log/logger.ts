@@ -82,9 +82,17 @@ function plainOf(value: unknown): unknown {
   if (!(value instanceof Error)) return value;
   const messages: string[] = [];
   for (let error: unknown = value; error instanceof Error && messages.length < 5; error = error.cause) {
-    messages.push(`${error.name}: ${error.message}`);
+    messages.push(withoutQueries(`${error.name}: ${error.message}`));
   }
   return messages.join(" <- ");
+}
+
+/** The platform names the URL of what failed, and somebody else's has a password in its query, or a user before its host. */
+function withoutQueries(text: string): string {
+  return text.replace(
+    /\bhttps?:\/\/\S+/gi,
+    (url) => url.replace(/^(\w+:\/\/)[^/?#]*@/, "$1").replace(/[?#].*$/, "?…"),
+  );
 }
 
 function writeToStandardError(line: string): void {

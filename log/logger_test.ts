@@ -66,3 +66,24 @@ Deno.test("an error is its message and its causes' messages, without a stack", (
   log.error("failed", { cause: new Error("outer", { cause: new TypeError("inner") }) });
   assert.equal(JSON.parse(lines[0]!).cause, "Error: outer <- TypeError: inner");
 });
+
+for (
+  const [said, want] of [
+    [
+      "error sending request for url (https://api:6443/api/v1/pods?password=hunter2&a=(b)): client error (Connect)",
+      "error sending request for url (https://api:6443/api/v1/pods?… client error (Connect)",
+    ],
+    [
+      "error sending request for https://api/x?access_token=hunter2 (192.0.2.1:443): refused",
+      "error sending request for https://api/x?… (192.0.2.1:443): refused",
+    ],
+    ["https://me:hunter2@api/x#hunter2 is not there", "https://api/x?… is not there"],
+    ["https://api/x is not there?", "https://api/x is not there?"],
+  ] as const
+) {
+  Deno.test(`attack: no password of a URL that an error names is written: ${want}`, () => {
+    const { log, lines } = scene();
+    log.error("refused", { cause: new TypeError("fetch failed", { cause: new Error(said) }) });
+    assert.equal(JSON.parse(lines[0]!).cause, `TypeError: fetch failed <- Error: ${want}`);
+  });
+}

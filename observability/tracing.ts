@@ -15,8 +15,16 @@ import {
 /** A header line as received. */
 type HeaderLine = readonly [name: string, value: string];
 
-/** What a client may say of the trace that its request is a part of. More of it is not looked at. */
-const TAKEN_UP: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
+/**
+ * What a client may say of the trace that its request is a part of. It goes on in every request that follows from this one, so that
+ * of anything longer, or said twice, nothing is taken up.
+ *
+ * @see W3C Trace Context, 3.2 and 3.3: 512 characters of `tracestate` are passed on
+ */
+const TAKEN_UP: ReadonlyMap<string, RegExp> = new Map([
+  ["traceparent", /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/],
+  ["tracestate", /^[\x20-\x7e]{1,512}$/],
+]);
 
 /**
  * One trace for each request: a span from the request to the end of the session, and one in it for each phase. What is asked of the
@@ -46,12 +54,7 @@ export class JourneySpan {
     // What the API gives where nobody has set another.
     if (trace.getTracerProvider() instanceof ProxyTracerProvider) return undefined;
     const tracer = trace.getTracer("postern");
-    const carrier: Record<string, string> = {};
-    for (const [key, value] of headers) {
-      const lower = key.toLowerCase();
-      if (TAKEN_UP.has(lower)) carrier[lower] = value;
-    }
-    const parent = propagation.extract(ROOT_CONTEXT, carrier);
+    const parent = propagation.extract(ROOT_CONTEXT, traceOf(headers));
     const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, parent);
     if (!span.isRecording()) return undefined;
     return new JourneySpan(span, tracer, trace.setSpan(parent, span));
@@ -95,4 +98,14 @@ export class JourneySpan {
     propagation.inject(trace.getSpan(active) === undefined ? this.#context : active, carrier);
     return Object.entries(carrier).filter(([name]) => TAKEN_UP.has(name));
   }
+}
+
+/** What is taken up of a client's trace, by lower-case name. */
+export function traceOf(headers: readonly HeaderLine[]): Record<string, string> {
+  const carrier: Record<string, string> = {};
+  for (const [name, form] of TAKEN_UP) {
+    const [value, ...more] = headers.filter(([key]) => key.toLowerCase() === name).map((line) => line[1]);
+    if (value !== undefined && more.length === 0 && form.test(value)) carrier[name] = value;
+  }
+  return carrier;
 }

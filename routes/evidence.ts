@@ -1,4 +1,4 @@
-import { type AuditEvent, refusalEvent } from "../audit/event.ts";
+import { type AuditEvent, refusalEvent, withoutSecrets } from "../audit/event.ts";
 import { Refusal } from "../kube/status.ts";
 import type { RecordingFacts, SessionRecording } from "../recording/archive.ts";
 import { GuardedTap } from "../session/guarded_tap.ts";
@@ -41,7 +41,10 @@ export async function recordRefusal(
   thrown: unknown,
 ): Promise<void> {
   const cause = thrown instanceof Error ? thrown.cause : undefined;
-  if (code >= 500 && code !== 501) gate.report(`refused: ${message}`, cause ?? thrown, journey.auditId);
+  if (code >= 500 && code !== 501) {
+    // An upstream may quote the command.
+    gate.report(`refused: ${withoutSecrets(message, journey.facts)}`, cause ?? thrown, journey.auditId);
+  }
   const refusal = { code, reason, message, ...(rule !== undefined && { rule }) };
   journey.watch.refused(refusal);
   await recordSafely(gate, journey.auditId, refusalEvent(journey.facts, journey.auditTarget, refusal));

@@ -1,6 +1,7 @@
 import { ClientConnection } from "./client_connection.ts";
 import { HttpBridge } from "./http_bridge.ts";
 import { DEFAULT_LIMITS, type ServerLimits } from "./server_options.ts";
+import { SourceCounts } from "./source_counts.ts";
 
 /** Where the admin port is. */
 export interface AdminOptions {
@@ -13,14 +14,19 @@ export interface AdminOptions {
 /** Answers what is asked on the admin port; no more than method and path are looked at. */
 export type AdminHandler = (method: string, path: string, query: URLSearchParams) => Promise<Response>;
 
-/** Who asks here are probes and a scraper or two: whoever asks for more waits for nobody, and costs little. */
+/**
+ * Who asks here are probes and a scraper or two: whoever asks for more is sent away, and costs little. Nobody has so many of the
+ * places that a probe finds none: whoever could keep it out would have the gateway ended for being dead.
+ */
 const LIMITS: ServerLimits = {
   ...DEFAULT_LIMITS,
   maxHeaderBytes: 16 << 10,
   maxHeldHeaderBytes: 1 << 20,
   headerTimeoutSeconds: 5,
+  idleTimeoutSeconds: 30,
   stalledWriteSeconds: 10,
-  maxConnections: 64,
+  maxConnections: 256,
+  maxConnectionsPerAddress: 16,
 };
 
 /** Pause after a failed accept, in milliseconds. */
@@ -34,6 +40,7 @@ export class AdminServer {
   readonly #listener: Deno.TcpListener;
   readonly #bridge: HttpBridge;
   readonly #clients = new Set<ClientConnection>();
+  readonly #sources = new SourceCounts(LIMITS.maxConnectionsPerAddress);
   readonly #report: (message: string, cause?: unknown) => void;
   readonly #accepting: Promise<void>;
   #isOpen = true;
@@ -85,11 +92,19 @@ export class AdminServer {
   }
 
   #welcome(connection: Deno.TcpConn): void {
-    if (this.#clients.size >= LIMITS.maxConnections) return connection.close();
+    const { hostname } = connection.remoteAddr;
+    const isOfFew = this.#sources.enter(hostname);
+    if (!isOfFew || this.#clients.size >= LIMITS.maxConnections) {
+      this.#sources.leave(hostname);
+      return connection.close();
+    }
     connection.setNoDelay(true);
     const client = new ClientConnection(connection);
     this.#clients.add(client);
-    void client.closed.then(() => this.#clients.delete(client));
+    void client.closed.then(() => {
+      this.#clients.delete(client);
+      this.#sources.leave(hostname);
+    });
     this.#bridge.serve(client);
   }
 }

@@ -89,5 +89,6 @@ const WANTED = [
   ["apiserver", "authenticate"],
   ["apiserver", "authorize"],
   ["apiserver", "resolve"],
+  ["apiserver", "dial"], // whether what was opened is the pod that was checked
   ["kubelet", "dial"],
 ];
