@@ -7,18 +7,15 @@ import { CHART, findHelm, helm, type Said } from "../../../deploy/helm/helm.ts";
 import { ownPlatform } from "../../../deploy/image/platform.ts";
 import { importImage } from "../../cluster/containerd.ts";
 import { layout } from "../../cluster/layout.ts";
-import { type Cluster, runningCluster, type User, writeKubeconfig } from "./cluster.ts";
+import { type Cluster, ROOT, runningCluster, type User, writeKubeconfig } from "./cluster.ts";
 import { kubectl } from "./kubectl.ts";
 import { asAdmin } from "./service_account.ts";
 
 /** How long Helm waits for what it has made, as it takes it. */
 const WAIT = ["--wait", "--timeout=120s"];
 
-/** What the image's entry point is for `kubectl exec`, which does not know it: as docs/doctor.md has it. */
-const POSTERN = [
-  ...["/usr/bin/deno", "run", "--no-prompt", "--allow-read", "--allow-write", "--allow-net", "--allow-env"],
-  ...["--allow-sys=uid,gid,userInfo", "/app/postern.js"],
-];
+/** In docs/doctor.md: what the image's entry point is, for `kubectl exec`, which does not know it. */
+const ENTRY_POINT = / exec deploy\/postern -- (.+ \/app\/postern\.js) /;
 
 const Pods = z.object({
   items: z.array(z.object({
@@ -152,7 +149,9 @@ export class Installation implements AsyncDisposable {
 
   /** The `postern` command in a gateway's pod. @returns what it wrote */
   async postern(replica: Pick<Replica, "name">, ...args: string[]): Promise<string> {
-    return await this.kubectl("exec", replica.name, "--", ...POSTERN, ...args);
+    const [, entryPoint] = ENTRY_POINT.exec(await Deno.readTextFile(join(ROOT, "docs", "doctor.md"))) ?? [];
+    assert.ok(entryPoint !== undefined);
+    return await this.kubectl("exec", replica.name, "--", ...entryPoint.split(" "), ...args);
   }
 
   /** A value of a Secret, decoded. */
