@@ -19,7 +19,7 @@ export interface SessionLimits extends KeepaliveLimits {
    * @default {0}
    */
   timeLimitMs?: number;
-  /** How long a client is waited for that has been told the end. */
+  /** How long a client is waited for that has been told the end, and for the last words of an upstream that takes nothing more. */
   lingerMs: number;
 }
 
@@ -41,8 +41,11 @@ export class Lifetime implements Disposable {
   readonly #idleTimer: ReturnType<typeof setInterval>;
   readonly #setupTimer: ReturnType<typeof setTimeout>;
   readonly #limitTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #lingerMs: number;
   #lastActivityMs = performance.now();
   #end: SessionEnd | undefined;
+  /** The upstream takes nothing more: how the session ends unless something else is read from it. */
+  #deaf: { end: SessionEnd; timer: ReturnType<typeof setTimeout> } | undefined;
 
   /** @param signal aborted when the gateway can keep the session no longer; a `SessionFailure` as its reason says how it ends */
   constructor(
@@ -50,8 +53,9 @@ export class Lifetime implements Disposable {
     signal: AbortSignal,
     pings: SessionPings,
   ) {
-    const { setupTimeoutMs, idleTimeoutMs, timeLimitMs = 0 } = limits;
+    const { setupTimeoutMs, idleTimeoutMs, timeLimitMs = 0, lingerMs } = limits;
     this.#signal = signal;
+    this.#lingerMs = lingerMs;
     this.client = new Keepalive("client", pings.client, limits, (thrown) => this.fail("client", thrown));
     // An upstream that is not read may have said all and closed. What it gets then makes TCP drop all that is still to be read.
     const mute = { ...limits, probeMs: 0 };
@@ -108,6 +112,7 @@ export class Lifetime implements Disposable {
 
   end(end: SessionEnd): void {
     if (this.#end !== undefined) return;
+    if (this.#deaf !== undefined && end.reason === "upstream_closed") end = this.#deaf.end;
     // Clients show it as it comes, and it may quote what a peer has sent.
     this.#end = { ...end, message: printable(end.message) };
     this.client[Symbol.dispose]();
@@ -117,6 +122,7 @@ export class Lifetime implements Disposable {
 
   /** Ends the session for what was thrown while reading or writing for `party`. */
   fail(party: Party, thrown: unknown): void {
+    if (thrown instanceof UpstreamDeaf) return this.#endOnceRead(thrown.end);
     if (thrown instanceof SessionFailure) return this.end(thrown.end);
     if (thrown instanceof ProtocolError) {
       const where = thrown.frame === undefined ? "" : ` in its frame ${thrown.frame}`;
@@ -124,6 +130,16 @@ export class Lifetime implements Disposable {
       return this.end({ reason: "protocol_error", by: party, message });
     }
     this.end({ reason: "gateway_error", by: "gateway", message: "the gateway failed", cause: thrown });
+  }
+
+  /**
+   * Whoever is done says so and closes, and what reaches it after that breaks the connection: but only the way there. What it
+   * said, how the command ended above all, is still to be read, so that whoever reads finds the end.
+   */
+  #endOnceRead(end: SessionEnd): void {
+    if (this.isOver || this.#deaf !== undefined) return;
+    this.upstream[Symbol.dispose]();
+    this.#deaf = { end, timer: setTimeout(() => this.end(end), this.#lingerMs) };
   }
 
   readonly #onAbort = () => {
@@ -136,11 +152,15 @@ export class Lifetime implements Disposable {
     clearTimeout(this.#setupTimer);
     clearInterval(this.#idleTimer);
     clearTimeout(this.#limitTimer);
+    clearTimeout(this.#deaf?.timer);
     this.client[Symbol.dispose]();
     this.upstream[Symbol.dispose]();
     this.#signal.removeEventListener("abort", this.#onAbort);
   }
 }
+
+/** Thrown where the upstream takes nothing more. What it said before may still be read. */
+class UpstreamDeaf extends SessionFailure {}
 
 /** A connection whose loss is named: what it throws says which party vanished. */
 export class GuardedConnection implements ByteConnection {
@@ -169,7 +189,9 @@ export class GuardedConnection implements ByteConnection {
     try {
       await this.#connection.write(bytes);
     } catch (cause) {
-      throw this.#lost(cause);
+      const lost = this.#lost(cause);
+      const isDeaf = this.#party === "upstream" && lost instanceof SessionFailure;
+      throw isDeaf ? new UpstreamDeaf(lost.end, { cause }) : lost;
     } finally {
       countWait(this.#party, startMs);
     }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { Lifetime, type SessionLimits } from "./lifetime.ts";
-import { type SessionEnd, SessionFailure } from "./stream_event.ts";
+import { pipe } from "../tests/support/pipe.ts";
+import { GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
+import { type SessionEnd, SessionFailure, UPSTREAM_CLOSED } from "./stream_event.ts";
 
 const LIMITS: SessionLimits = { setupTimeoutMs: 60_000, idleTimeoutMs: 60_000, lingerMs: 1 };
 const MUTE = { ask: () => Promise.resolve(), tell: () => Promise.resolve() };
@@ -39,3 +40,18 @@ Deno.test("the first cause of an end counts: an operator comes too late for a co
   controller.abort(new SessionFailure(BY_OPERATOR));
   assert.equal((await lifetime.ended).reason, "command_ended");
 });
+
+for (const isRead of [true, false]) {
+  const how = isRead ? "is read to an end without a word" : "is read no more";
+  Deno.test(`an upstream that takes nothing more, and then ${how}, has vanished`, async () => {
+    using lifetime = new Lifetime(LIMITS, new AbortController().signal, { client: MUTE, upstream: MUTE });
+    const [connection, kubelet] = pipe();
+    kubelet.close();
+    const thrown: unknown = await new GuardedConnection(connection, "upstream").write(Uint8Array.of(1))
+      .catch((thrown: unknown) => thrown);
+    lifetime.fail("client", thrown);
+    assert.equal(lifetime.isOver, false, "what it said before is still to be read");
+    if (isRead) lifetime.end(UPSTREAM_CLOSED);
+    assert.equal((await lifetime.ended).reason, "upstream_vanished");
+  });
+}

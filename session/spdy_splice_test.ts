@@ -114,6 +114,19 @@ for (const party of ["client", "kubelet"] as const) {
   });
 }
 
+Deno.test("stdin that a kubelet takes no more, for its command has ended, costs no word of what it said before", async () => {
+  const all = await opened({ limits: { lingerMs: 5_000 } });
+  const { client, kubelet, ended } = all;
+  const said = Promise.all([kubelet.data(5, "output"), kubelet.data(1, SUCCESS)]);
+  kubelet.close(); // the client has read nothing yet, and so the gateway has not read all
+  await client.data(3, "typed too late");
+  const [, frames] = await Promise.all([said, client.take(2)]);
+  assert.deepEqual(frames.map((frame) => frame.type === "data" && frame.text), ["output", SUCCESS]);
+  client.close();
+  const { reason, exitCode } = await ended;
+  assert.deepEqual([reason, exitCode], ["command_ended", 0]);
+});
+
 Deno.test("a client that waits for the end reads it at once, and what it still sends is dropped", async () => {
   const all = await opened({ limits: { lingerMs: 5_000 } });
   const { client, kubelet, clientEnd, ended } = all;

@@ -121,6 +121,17 @@ const STREAMS = [
   { name: "a tty", requested: { ...ALL, tty: true }, want: ["1 error", "3 stdin", "5 stdout", "7 resize"] },
   { name: "stdout", requested: { ...ALL, stdin: false, stderr: false }, want: ["1 error", "3 stdout"] },
 ];
+Deno.test("stdin that a kubelet takes no more, for its command has ended, costs no word of what it said before", async () => {
+  const all = await opened("v5.channel.k8s.io", ALL, { limits: { lingerMs: 5_000 } });
+  const { client, kubelet, ended } = all;
+  const said = Promise.all([kubelet.data(5, "output"), kubelet.data(1, EXIT_3)]);
+  kubelet.close(); // the client has read nothing yet, and so the gateway has not read all
+  await client.send(0, "typed too late");
+  const [, lines, { reason, exitCode }] = await Promise.all([said, client.rest(), ended]);
+  assert.deepEqual(lines.map((line) => line.slice(0, 8)), ["1:output", '3:{"meta', "close 10"]);
+  assert.deepEqual([reason, exitCode], ["command_ended", 3]);
+});
+
 for (const { name, requested, want } of STREAMS) {
   Deno.test("a connection that the kubelet resets when the command's end is told is no loss", async () => {
     const all = await opened("v5.channel.k8s.io");

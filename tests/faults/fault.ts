@@ -59,6 +59,9 @@ export interface Finding {
 /** Events are written a moment after the client was told: a session may take this long for its last words. */
 const LAST_EVENT_MS = 20_000;
 
+/** What was just said may still be on its way to its recording. */
+const RECORDINGS_MS = 30_000;
+
 /** Plays one fault. @throws {AssertionError} where its outcome is not what it must be */
 export async function play(fault: Fault, scene: Scene): Promise<Finding> {
   const { live } = fault;
@@ -75,6 +78,7 @@ export async function play(fault: Fault, scene: Scene): Promise<Finding> {
   if (live.outcome === "go on") {
     await scene.crowd.allAlive(10_000);
     assert.deepEqual(await scene.crowd.departed(), [], "no session has ended");
+    await scene.recordingsAreWhole(scene.size, RECORDINGS_MS);
     return { ...finding, told: new Map(), reasons: new Map(), toldAfterMs: undefined };
   }
   for (const each of departed) {
@@ -83,11 +87,13 @@ export async function play(fault: Fault, scene: Scene): Promise<Finding> {
   }
   const reasons = await reasonsOf(scene, live, since);
   await scene.forgetCrowd();
+  if (reasons.has("gateway_lost")) scene.loseLive();
+  await scene.recordingsAreWhole(0, RECORDINGS_MS);
   const toldAfterMs = Math.max(...departed.map(({ endedAtMs }) => endedAtMs)) - startedAtMs;
   return { ...finding, told: toldBy(departed), reasons, toldAfterMs };
 }
 
-/** Sees to it that every session has its end, with a reason that may be, and that its recording is whole. */
+/** Sees to it that every session has its end, with a reason that may be, and that it was recorded. */
 async function reasonsOf(scene: Scene, live: End, since: number): Promise<Map<string, number>> {
   const events = await scene.settled(LAST_EVENT_MS);
   const reasons = new Map<string, number>();

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { z } from "zod";
 import type { AuditEvent } from "../../../audit/event.ts";
 import { postern } from "../../../cli/postern.ts";
 import type { GivenConfiguration } from "../../../config/gateway_configuration.ts";
@@ -20,6 +21,8 @@ export interface GatewayOptions {
   /** Lets the gateway's clock be stepped, by {@linkcode FaultGateway.stepClock}. */
   hasOwnClock?: boolean;
   sessions?: GivenConfiguration["sessions"];
+  /** How long the API server and the kubelet may take to answer. @default {3} */
+  patienceSeconds?: number;
   /** Flags of the platform's beside those of `deno task start`. */
   flags?: readonly string[];
 }
@@ -27,8 +30,11 @@ export interface GatewayOptions {
 /** Where Debian's package libfaketime has it. */
 const FAKETIME = `/usr/lib/${Deno.build.arch}-linux-gnu/faketime/libfaketime.so.1`;
 
+/** A line of `postern verify --output json`. */
+const Verified = z.object({ ok: z.boolean(), fault: z.object({ code: z.string() }).optional() });
+
 /** How long a gateway may take to serve, or to end. */
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 /**
  * The real gateway as a child whose every file may be replaced: certificate, token, authorities; which may be killed,
@@ -75,8 +81,9 @@ export class FaultGateway implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Starts the process, and waits until it is ready. @returns how long that took, in milliseconds */
+  /** Starts the process, in place of one that may still run, and waits until it is ready. @returns how long that took, in milliseconds */
   async spawn(): Promise<number> {
+    await this.#kill();
     const startedMs = performance.now();
     const redirect = 'log=$1; shift; exec "$@" >"$log" 2>&1';
     const [binary = "", run = "", ...args] = await startCommand();
@@ -157,22 +164,29 @@ export class FaultGateway implements AsyncDisposable {
     return await Deno.readTextFile(this.path(`gateway-${this.#starts}.log`)).catch(() => "");
   }
 
-  /** What `postern verify` says of all recordings. */
-  async verify(): Promise<{ code: number; said: string }> {
+  /** What `postern verify` finds wrong with the recordings and the chains that name them: its codes, sorted. */
+  async recordingFaults(): Promise<string[]> {
     let said = "";
     const output = { out: (text: string) => said += text, error: (text: string) => said += text };
-    const code = await postern(
-      ["verify", this.path("recordings"), "--key", this.path("recordings.pub")],
+    await postern(
+      ["verify", this.path("recordings"), "--key", this.path("recordings.pub"), "--output", "json"],
       output,
     );
-    return { code, said };
+    const lines = said.split("\n").filter((line) => line !== "").map((line) =>
+      Verified.parse(JSON.parse(line))
+    );
+    return lines.flatMap(({ ok, fault }) => ok ? [] : [fault?.code ?? "unknown"]).toSorted();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async #kill(): Promise<void> {
     try {
       this.#child?.kill("SIGKILL");
     } catch { /* it has ended */ }
     await this.#child?.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#kill();
     await Deno.remove(this.directory, { recursive: true }).catch(() => {});
   }
 
@@ -210,17 +224,18 @@ export class FaultGateway implements AsyncDisposable {
   }
 
   #configuration(): GivenConfiguration {
-    const { drainTimeoutSeconds = 5, sessions } = this.#options;
+    const { drainTimeoutSeconds = 5, patienceSeconds = 3, sessions } = this.#options;
     return {
       ...{ apiVersion: "postern.dev/v1alpha1", kind: "GatewayConfiguration" },
       server: {
         ...{ address: "127.0.0.1", port: this.port, drainTimeoutSeconds },
         tls: { certFile: this.path("tls.crt"), keyFile: this.path("tls.key"), reloadSeconds: 1 },
       },
-      kubernetes: { kubeconfig: this.path("cluster.kubeconfig"), requestTimeoutSeconds: 3 },
+      kubernetes: { kubeconfig: this.path("cluster.kubeconfig"), requestTimeoutSeconds: patienceSeconds },
       upstream: {
         kubelet: {
-          ...{ addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"], dialTimeoutSeconds: 3 },
+          ...{ addressTypes: ["Hostname"], allowedAddresses: ["127.0.0.0/8"] },
+          dialTimeoutSeconds: patienceSeconds,
         },
       },
       // Who is lost without a word is found out by these.

@@ -27,6 +27,8 @@ export class Scene implements AsyncDisposable {
   #pod: Pod | undefined;
   #arranged: { as: Arrangement; gateway: FaultGateway; proxy: ApiProxy | undefined } | undefined;
   #crowd: Crowd | undefined;
+  /** Recordings of this gateway's that have no end, for it was killed. */
+  #lost = 0;
 
   private constructor(
     readonly cluster: Cluster,
@@ -135,6 +137,31 @@ export class Scene implements AsyncDisposable {
     }, { deadlineMs });
   }
 
+  /**
+   * Waits until all recordings are what was written, and those of so many live sessions are all that have no end, beside those that a
+   * killed gateway left: of these its next start says so, too.
+   */
+  async recordingsAreWhole(live: number, deadlineMs: number): Promise<void> {
+    const expected = [
+      ...Array.from({ length: this.#lost }, () => "recording_broke"),
+      ...Array.from({ length: this.#lost + live }, () => "tail_missing"),
+    ];
+    let found: string[] = [];
+    try {
+      await eventually("what verify finds is what must be", async () => {
+        found = await this.gateway.recordingFaults();
+        return found.join() === expected.join() || undefined;
+      }, { deadlineMs, everyMs: 500 });
+    } catch {
+      assert.deepEqual(found, expected, "recordings are whole");
+    }
+  }
+
+  /** The gateway was killed: what its sessions said is there up to then, without an end. */
+  loseLive(): void {
+    this.#lost += this.size;
+  }
+
   /** Leaves all that a fault may have spoilt: what comes next makes it anew. */
   async startOver(): Promise<void> {
     await this.#leaveGateway();
@@ -146,6 +173,7 @@ export class Scene implements AsyncDisposable {
     await this.forgetCrowd();
     const arranged = this.#arranged;
     this.#arranged = undefined;
+    this.#lost = 0;
     await arranged?.gateway[Symbol.asyncDispose]();
     await arranged?.proxy?.[Symbol.asyncDispose]();
   }
