@@ -133,10 +133,11 @@ async function serve(
   sweeper.start();
   const { first, hurry } = hearSignals();
   const signal = await first;
-  readiness.drain();
   const { drainTimeoutSeconds, shutdownDelaySeconds } = shutdown;
   log.info("draining", { signal, seconds: drainTimeoutSeconds });
+  const stopLeaving = leave(readiness, shutdownDelaySeconds * 1000, hurry);
   await front.drain(drainTimeoutSeconds * 1000, { leastMs: shutdownDelaySeconds * 1000, hurry });
+  stopLeaving();
   stopLooking();
   await stopSettling();
   await atMost(LEAVE_UNDONE_MS, sweeper.close());
@@ -147,6 +148,19 @@ async function serve(
   await admin?.close();
   log.info("stopped");
   return 0;
+}
+
+/** Says that nobody should be led here any more, and takes for `delayMs` who is all the same. @returns how to stop waiting */
+function leave(readiness: Readiness, delayMs: number, hurry: AbortSignal): () => void {
+  const drain = () => readiness.drain();
+  if (delayMs === 0) drain();
+  else readiness.leave();
+  const timer = setTimeout(drain, delayMs);
+  hurry.addEventListener("abort", drain, { once: true });
+  return () => {
+    clearTimeout(timer);
+    drain();
+  };
 }
 
 /** The index of sessions, where one is configured. Whether it answers is no condition of anything but of questions to it. */

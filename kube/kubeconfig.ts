@@ -119,8 +119,13 @@ export function inClusterConnection(env: { get(name: string): string | undefined
   if (!host || !port) {
     throw new KubeconfigError("not in a cluster (KUBERNETES_SERVICE_HOST is not set): name a kubeconfig");
   }
+  // As an origin is written, which requests are held to: nearly everywhere the port is 443, and is not said then.
+  const url = URL.parse(`https://${host.includes(":") ? `[${host}]` : host}:${port}`);
+  if (url === null) {
+    throw new KubeconfigError("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are no address");
+  }
   return {
-    server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    server: url.origin,
     ca: { file: `${SERVICE_ACCOUNT}/ca.crt` },
     token: { file: `${SERVICE_ACCOUNT}/token` },
     clientCertificate: undefined,

@@ -138,14 +138,16 @@ Deno.test("readKubeconfig tells a file that cannot be read from one that says no
 });
 
 const IN_CLUSTER = [
-  { host: "10.96.0.1", server: "https://10.96.0.1:443" },
-  { host: "fd00::1", server: "https://[fd00::1]:443" },
+  { host: "10.96.0.1", port: "443", server: "https://10.96.0.1" },
+  { host: "10.96.0.1", port: "6443", server: "https://10.96.0.1:6443" },
+  { host: "fd00::1", port: "443", server: "https://[fd00::1]" },
 ];
-for (const { host, server } of IN_CLUSTER) {
+for (const { host, port, server } of IN_CLUSTER) {
   Deno.test(`inClusterConnection goes to ${server} as the pod's service account`, () => {
-    const values: Record<string, string> = { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: "443" };
+    const values: Record<string, string> = { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port };
     const connection = inClusterConnection({ get: (name) => values[name] });
     assert.equal(connection.server, server);
+    assert.equal(new URL(connection.server).origin, server, "else no request may be passed on");
     assert.deepEqual(connection.token, { file: "/var/run/secrets/kubernetes.io/serviceaccount/token" });
     assert.deepEqual(connection.ca, { file: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt" });
   });

@@ -4,20 +4,27 @@ import { Refusal } from "../kube/status.ts";
 const RETRY_AFTER_SECONDS = 5;
 
 /**
- * Whether this gateway takes new sessions. It does from its start on, until {@linkcode drain}: then it says at once that
- * it is not ready, refuses what is new, and lets go on what is there.
+ * Whether this gateway takes new sessions. It does from its start on, until it is asked to end: then it says at once that
+ * it is not ready, and a while later refuses what is new. What is there goes on.
+ *
+ * Who balances learns of the first only after a moment, and sends clients here for as long: they are served.
  */
 export class Readiness {
-  #isDraining = false;
+  #phase: "ready" | "leaving" | "draining" = "ready";
 
-  /** Whether new sessions are taken. */
+  /** Whether who balances should lead clients here. */
   get isReady(): boolean {
-    return !this.#isDraining;
+    return this.#phase === "ready";
+  }
+
+  /** From now on it is not ready any more, but takes what still comes. There is no way back. */
+  leave(): void {
+    if (this.#phase === "ready") this.#phase = "leaving";
   }
 
   /** From now on nothing new is taken. There is no way back. */
   drain(): void {
-    this.#isDraining = true;
+    this.#phase = "draining";
   }
 
   /**
@@ -26,7 +33,7 @@ export class Readiness {
    * @throws {Refusal} ServiceUnavailable, with `Retry-After`
    */
   require(): void {
-    if (this.isReady) return;
+    if (this.#phase !== "draining") return;
     throw new Refusal("ServiceUnavailable", "the gateway is shutting down: new sessions go to another one", {
       details: { retryAfterSeconds: RETRY_AFTER_SECONDS },
       headers: { "Retry-After": String(RETRY_AFTER_SECONDS) },

@@ -24,6 +24,21 @@ Deno.test("Readiness that drains says so at once, and when to come again", async
   });
 });
 
+Deno.test("Readiness that leaves says so at once, and takes who was still led to it", async () => {
+  const readiness = new Readiness();
+  readiness.leave();
+  readiness.require();
+  const answer = readiness.response();
+  assert.deepEqual([answer.status, await answer.text()], [503, "draining\n"]);
+});
+
+Deno.test("Readiness that drains does not go back to leaving", () => {
+  const readiness = new Readiness();
+  readiness.drain();
+  readiness.leave();
+  assert.throws(() => readiness.require(), Refusal);
+});
+
 const EXEC = "/api/v1/namespaces/default/pods/web/exec?command=true&stdout=true";
 const UPGRADE = { Upgrade: "SPDY/3.1", Connection: "Upgrade" };
 

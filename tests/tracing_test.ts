@@ -30,7 +30,7 @@ class TraceReceiver implements AsyncDisposable {
   }
 
   async until(isThere: (spans: readonly ReceivedSpan[]) => boolean): Promise<void> {
-    const endsAt = performance.now() + 20_000;
+    const endsAt = performance.now() + 60_000;
     while (!isThere(this.spans)) {
       assert.ok(performance.now() < endsAt, `came: ${this.spans.map(({ name }) => name)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -83,9 +83,9 @@ export const server = section({
     to: 3600,
     fallback: 0,
     description:
-      "How long the gateway answers after SIGTERM at least, though no session is left to wait for: `/readyz` and " +
-      "new sessions with 503, so that who balances finds another one before this one is gone. Counts as part of " +
-      "`drainTimeoutSeconds`, and is no longer than that.",
+      "How long the gateway takes new sessions after SIGTERM, while `/readyz` answers 503 already: until who balances " +
+      "leads them elsewhere. Afterwards they are refused with 503. It counts as part of `drainTimeoutSeconds`, and is " +
+      "no longer than that.",
   }),
   drainTimeoutSeconds: wholeNumber({
     from: 0,

@@ -190,7 +190,7 @@ for (const file of ["kubelet.yaml", "apiserver.yaml", "apiserver-gateway.yaml"])
       spec: z.object({ template: z.object({ spec: z.object({ terminationGracePeriodSeconds: z.int() }) }) }),
     })
       .parse(only(objects, "Deployment", "postern"));
-    assert.ok(spec.template.spec.terminationGracePeriodSeconds >= server.drainTimeoutSeconds + 10);
+    assert.ok(spec.template.spec.terminationGracePeriodSeconds >= server.drainTimeoutSeconds + 30);
     assert.ok(server.shutdownDelaySeconds > 0, "who balances has to notice");
   });
 

@@ -104,7 +104,7 @@ export class ObservedGateway implements AsyncDisposable {
 
   /** Waits until the admin port's answer is one that is waited for. */
   async until(path: string, isIt: (answer: AdminAnswer) => boolean): Promise<AdminAnswer> {
-    const endsAt = performance.now() + 20_000;
+    const endsAt = performance.now() + 60_000;
     for (;;) {
       const answer = await this.ask(path);
       if (isIt(answer)) return answer;
@@ -161,7 +161,7 @@ async function configure(
 
 /** The log says it as soon as it listens. */
 async function adminPort(log: string): Promise<number> {
-  for (let attempt = 0; attempt < 400; attempt++) {
+  for (let attempt = 0; attempt < 2_400; attempt++) {
     for (const line of (await Deno.readTextFile(log)).split("\n").slice(0, -1)) {
       const { message, port } = JSON.parse(line);
       if (message === "the admin port listens") return port;
