@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Crowd } from "../faults/support/crowd.ts";
 import { Pod } from "../faults/support/pod.ts";
 import { type Cluster, ROOT } from "./support/cluster.ts";
+import { freePort } from "./support/forward.ts";
 import { Installation, type Replica } from "./support/installation.ts";
 import { inventory } from "./support/inventory.ts";
 import { Kubectl } from "./support/kubectl.ts";
@@ -61,12 +62,7 @@ Deno.test("helm: two gateways are ready on one node, in a namespace that enforce
 
 Deno.test("helm: the commands that are printed lead a kubectl through the gateway, as they are", async () => {
   await using home = await Home.make(cluster);
-  const commands = notes.split("\n").filter((line) => /^ {2}\S/.test(line))
-    .map((line) => line.replace(" POD ", " shell "));
-  const { code, stdout, stderr } = await home.run(`set -eu\n${commands.join("\n")}\n`, "echo inside\n");
-  assert.equal(code, 0, stderr);
-  assert.match(stdout, /^shell +1\/1 +Running/m); // get pods
-  assert.match(stdout, /^inside$/m); // exec
+  await follow(notes, home);
   // What they say is kept is what there is.
   assert.equal(await home.read("postern-ca.crt"), (await installation.secret("postern-ca", "ca.crt")).trim());
   assert.match(await home.read("recordings.pub"), /^-----BEGIN PUBLIC KEY-----/);
@@ -339,10 +335,20 @@ Deno.test("helm: uninstalled, it leaves the claim with the evidence, which is st
 });
 
 Deno.test("helm: installed again by the same name, it takes the claim up, and what was recorded before is still verified", async () => {
-  await installation.install(VALUES);
-  const again = await installation.kubeconfig(await installation.serviceUrl(), "again");
-  const { code, stderr } = await installation.as("alice", again, "exec", "shell", "--", "true");
-  assert.equal(code, 0, stderr);
+  const port = String(freePort());
+  const printed = (await installation.install({ ...VALUES, service: { type: "ClusterIP" } }))
+    .replaceAll("8443", port); // which somebody else may have on this machine
+  await using home = await Home.make(cluster);
+  const [, args] = /^ {2}# +kubectl (.+ port-forward .+)$/m.exec(printed) ?? [];
+  assert.ok(args !== undefined, printed);
+  const forward = Kubectl.start({ cluster, endpoint: cluster.paths, user: "root", args: args.split(" ") });
+  try {
+    await forward.shows("Forwarding from");
+    await follow(printed, home);
+  } finally {
+    forward.kill("SIGINT");
+    await forward.outcome;
+  }
   const key = createPublicKey(await installation.secret("postern-recording", "signing.key"));
   await Deno.writeTextFile(
     join(installation.folder, "next.pub"),
@@ -350,6 +356,16 @@ Deno.test("helm: installed again by the same name, it takes the claim up, and wh
   );
   await verified("recordings.pub", "next.pub");
 });
+
+/** Does as the notes say, in a shell, and comes into a container. */
+async function follow(notes: string, home: Home): Promise<void> {
+  const commands = notes.split("\n").filter((line) => /^ {2}[^ #]/.test(line))
+    .map((line) => line.replace(" POD ", " shell "));
+  const { code, stdout, stderr } = await home.run(`set -eu\n${commands.join("\n")}\n`, "echo inside\n");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^shell +1\/1 +Running/m); // get pods
+  assert.match(stdout, /^inside$/m); // exec
+}
 
 /** Waits until every recording in the volume is whole and signed with one of these keys: the last may not have ended yet. */
 async function verified(...keys: string[]): Promise<void> {
