@@ -8,12 +8,13 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { Crowd } from "../faults/support/crowd.ts";
 import { Pod } from "../faults/support/pod.ts";
-import { type Cluster, ROOT } from "./support/cluster.ts";
+import { type Cluster, ROOT, tokenOf } from "./support/cluster.ts";
 import { freePort } from "./support/forward.ts";
 import { Installation, type Replica } from "./support/installation.ts";
 import { inventory } from "./support/inventory.ts";
 import { Kubectl } from "./support/kubectl.ts";
-import { eventually } from "./support/wait.ts";
+import { SPDY_UPGRADE } from "./support/raw_http.ts";
+import { eventually, sleep, within } from "./support/wait.ts";
 
 const NAMESPACE = "e2e-helm";
 const DRAIN_SECONDS = 20;
@@ -212,7 +213,7 @@ Deno.test("helm: an upgrade ends none of 50 sessions before its gateway has drai
   assert.ok(success, error);
   const { failures, count } = await newcomers.stop();
   assert.deepEqual(failures, []);
-  assert.ok(count >= 10, `${count} came while gateways were replaced`);
+  assert.ok(count >= 100, `${count} came while gateways were replaced`);
 
   const departed = await crowd.gone(30_000);
   // Of a forwarded port, the client waits a moment for the reason: on a busy machine it may miss it.
@@ -426,34 +427,68 @@ class Home implements AsyncDisposable {
   }
 }
 
-/** People who come one after the other, through the Service: each opens a session, and asks for a pod. */
+/**
+ * People who come through the Service all the time: alice opens sessions and asks for a pod, one after the other, and bob
+ * knocks many times in a second, so that no moment is missed. He is refused, but because he is bob.
+ */
 class Newcomers {
   #isOver = false;
-  readonly #all: Promise<{ failures: string[]; count: number }>;
+  readonly #failures: string[] = [];
+  #count = 0;
+  readonly #all: Promise<unknown>;
 
   constructor() {
-    this.#all = this.#come();
+    this.#all = Promise.all([this.#come(), this.#knock()]);
     this.#all.catch(() => {}); // `stop` is told
   }
 
   /** @returns what those were told who were refused, and how many came */
   async stop(): Promise<{ failures: string[]; count: number }> {
     this.#isOver = true;
-    return await this.#all;
+    await this.#all;
+    return { failures: this.#failures, count: this.#count };
   }
 
-  async #come() {
-    const failures: string[] = [];
-    let count = 0;
-    while (!this.#isOver && failures.length < 10) {
+  get #goesOn(): boolean {
+    return !this.#isOver && this.#failures.length < 10;
+  }
+
+  async #come(): Promise<void> {
+    while (this.#goesOn) {
       for (const args of [["exec", "shell", "--", "echo", "inside"], ["get", "pod", "shell"]]) {
         const { code, stderr } = await installation.as("alice", kubeconfig, ...args);
-        if (code !== 0) failures.push(`${new Date().toISOString()} ${args[0]}: ${stderr}`);
-        count++;
+        this.#count++;
+        if (code !== 0) this.#failures.push(`${new Date().toISOString()} ${args[0]}: ${stderr}`);
       }
     }
-    return { failures, count };
   }
+
+  async #knock(): Promise<void> {
+    const address = new URL(await installation.serviceUrl()).hostname;
+    const caCerts = [await installation.secret("postern-tls", "ca.crt")];
+    const request = [
+      "POST /api/v1/namespaces/default/pods/shell/exec?command=true&stdout=true HTTP/1.1",
+      `Host: ${installation.serviceName}`,
+      `Authorization: Bearer ${await tokenOf(cluster, "bob")}`,
+      ...SPDY_UPGRADE,
+    ].join("\r\n") + "\r\n\r\n";
+    while (this.#goesOn) {
+      const answer = await knock(address, caCerts, request).catch(String);
+      this.#count++;
+      if (!answer.startsWith("HTTP/1.1 403 ")) this.#failures.push(`${new Date().toISOString()} ${answer}`);
+      await sleep(20);
+    }
+  }
+}
+
+/** @returns what is answered first */
+async function knock(hostname: string, caCerts: string[], request: string): Promise<string> {
+  const plain = await within(10_000, "a connection", Deno.connect({ hostname, port: 443 }));
+  using connection = await Deno.startTls(plain, { hostname: installation.serviceName, caCerts });
+  await connection.write(new TextEncoder().encode(request));
+  const buffer = new Uint8Array(4096);
+  const count = await within(30_000, "an answer", connection.read(buffer));
+  return new TextDecoder().decode(buffer.subarray(0, count ?? 0));
 }
 
 /** A session that goes on while other things happen. */
