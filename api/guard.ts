@@ -3,7 +3,7 @@ import { Refusal } from "../kube/status.ts";
 import type { ApiCall, ApiGate } from "./call.ts";
 
 /** The group whose resources stand for the gateway's own: only the gateway honours what is granted in it. */
-export const API_GROUP = "postern.dev";
+const API_GROUP = "postern.dev";
 const VERSION = "v1";
 
 /** What may be granted. */

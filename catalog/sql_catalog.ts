@@ -21,7 +21,7 @@ import {
 } from "./tables.ts";
 
 /** Most streams, connections and decisions that one answer lists, each. */
-export const MAX_DETAILS = 1_000;
+const MAX_DETAILS = 1_000;
 
 /** Most events of one transaction: others, and readers of a small file, need not wait long. */
 const MAX_BATCH = 256;

@@ -33,7 +33,7 @@ function describe(file: string, faults: readonly Fault[]): string {
 }
 
 /** `gateway.yaml:7:21: server.limits.maxHeaderBytes: expected …, got "big"`. */
-export function describeFault(file: string, { path, position, message }: Fault): string {
+function describeFault(file: string, { path, position, message }: Fault): string {
   const place = position === undefined ? file : `${file}:${position.line}:${position.column}`;
   // The YAML parser's words quote the file.
   const said = printable(message);
@@ -41,7 +41,7 @@ export function describeFault(file: string, { path, position, message }: Fault):
 }
 
 /** `audit.sinks[1].path`; a key that is no plain word is quoted. */
-export function describePath(path: Path): string {
+function describePath(path: Path): string {
   return path.map((step, index) => {
     if (typeof step === "number") return `[${step}]`;
     if (!/^[A-Za-z_][A-Za-z0-9_-]*$/.test(step)) return `[${describeValue(step)}]`;

@@ -96,18 +96,6 @@ export class KubeClient implements Disposable {
   }
 
   /**
-   * GET whose answer goes on, as the gateway: a watch. Nothing bounds its time but `signal`, once it has begun.
-   *
-   * @throws as {@linkcode get}
-   */
-  async open(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    using deadline = new Deadline(this.#options.timeoutMs, signal);
-    const answer = await this.#send("GET", path, undefined, deadline, signal);
-    if (answer.ok && answer.body !== null) return answer.body;
-    throw this.#refused(answer.status, parse(await readText(answer)));
-  }
-
-  /**
    * Sends a request on with nothing but what is in it. The answer streams, for as long as the caller's signal lets it.
    *
    * @throws {Refusal} ServiceUnavailable where the API server cannot be reached, Timeout where it does not answer

@@ -7,7 +7,7 @@
 import { printable } from "./printable.ts";
 
 /** HTTP code of each reason that the gateway gives. */
-export const HTTP_CODE = {
+const HTTP_CODE = {
   BadRequest: 400,
   Unauthorized: 401,
   Forbidden: 403,

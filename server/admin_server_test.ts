@@ -82,7 +82,7 @@ async function askFrom(localAddress: string, port: number): Promise<string> {
   let answer = "";
   socket.on("data", (bytes) => answer += bytes.toString());
   socket.on("error", () => {}); // it was closed before all was sent
-  const closed = once(socket, "close").catch(() => {});
+  const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   await closed;
   return answer;

@@ -51,10 +51,15 @@ export interface SocketOption {
 /** libc, as far as it is needed: file descriptors in, numbers out. No call throws. */
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
+  // Views are made once: tens of thousands of descriptors are looked at in a row.
   readonly #address = new Uint8Array(ADDRESS_BYTES);
+  readonly #family = new Uint16Array(this.#address.buffer, 0, 1);
+  readonly #portView = new DataView(this.#address.buffer);
   readonly #length = new Uint32Array(1);
+  readonly #lengthBytes = bytes(this.#length);
   readonly #int = new Int32Array(1);
   readonly #info = new Uint8Array(TCP_INFO_BYTES);
+  readonly #infoWords = new Uint32Array(this.#info.buffer);
   readonly #preference: ConstantFilter;
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
@@ -84,20 +89,19 @@ export class Libc {
   /** The port that a TCP socket is bound to; `undefined` where the descriptor is no such socket. */
   localPort(descriptor: number): number | undefined {
     this.#length[0] = ADDRESS_BYTES;
-    return this.#port(this.#library.symbols.getsockname(descriptor, this.#address, bytes(this.#length)));
+    return this.#port(this.#library.symbols.getsockname(descriptor, this.#address, this.#lengthBytes));
   }
 
   /** The port at the other end of a connected TCP socket. */
   peerPort(descriptor: number): number | undefined {
     this.#length[0] = ADDRESS_BYTES;
-    return this.#port(this.#library.symbols.getpeername(descriptor, this.#address, bytes(this.#length)));
+    return this.#port(this.#library.symbols.getpeername(descriptor, this.#address, this.#lengthBytes));
   }
 
   /** The IP address at the other end of a connected TCP socket, as {@linkcode canonicalIp} writes it. */
   peerIp(descriptor: number): string | undefined {
     if (this.peerPort(descriptor) === undefined) return undefined;
-    const [family] = new Uint16Array(this.#address.buffer, 0, 1);
-    if (family === AF_INET) return this.#address.subarray(4, 8).join(".");
+    if (this.#family[0] === AF_INET) return this.#address.subarray(4, 8).join(".");
     const groups = new DataView(this.#address.buffer, 8, 16);
     const texts = Array.from({ length: 8 }, (_, index) => groups.getUint16(index * 2).toString(16));
     return canonicalIp(texts.join(":"));
@@ -110,7 +114,7 @@ export class Libc {
   getOption(descriptor: number, level: number, name: number): number | undefined {
     this.#length[0] = this.#int.byteLength;
     const { getsockopt } = this.#library.symbols;
-    const result = getsockopt(descriptor, level, name, bytes(this.#int), bytes(this.#length));
+    const result = getsockopt(descriptor, level, name, bytes(this.#int), this.#lengthBytes);
     return result === 0 ? this.#int[0] : undefined;
   }
 
@@ -126,12 +130,14 @@ export class Libc {
   unansweredMs(descriptor: number): number | undefined {
     this.#length[0] = TCP_INFO_BYTES;
     const { getsockopt } = this.#library.symbols;
-    const result = getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, this.#info, bytes(this.#length));
+    const result = getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, this.#info, this.#lengthBytes);
     if (result !== 0 || this.#length[0] < TCP_INFO_BYTES) return undefined;
-    const [state = 0, , retransmits] = this.#info;
-    const [, , rtoUs = 0, , , , unacked, , , , , , , , silentMs = 0] = new Uint32Array(this.#info.buffer);
-    if (retransmits === 0 || unacked === 0) return undefined;
-    if (CONNECTING.has(state)) return undefined; // nothing was ever acknowledged, and who dials has a deadline
+    const words = this.#infoWords;
+    const rtoUs = words[2]!;
+    const unacked = words[6]!;
+    const silentMs = words[14]!;
+    if (this.#info[2] === 0 || unacked === 0) return undefined; // nothing is sent again
+    if (CONNECTING.has(this.#info[0]!)) return undefined; // nothing was ever acknowledged, and who dials has a deadline
     return silentMs > 1.25 * rtoUs / 1000 ? silentMs : undefined;
   }
 
@@ -165,9 +171,9 @@ export class Libc {
   /** `sockaddr_in` and `sockaddr_in6` both begin with the family, and the port in network order. */
   #port(result: number): number | undefined {
     if (result !== 0) return undefined;
-    const [family] = new Uint16Array(this.#address.buffer, 0, 1);
+    const family = this.#family[0];
     if (family !== AF_INET && family !== AF_INET6) return undefined;
-    return new DataView(this.#address.buffer).getUint16(2);
+    return this.#portView.getUint16(2);
   }
 }
 

@@ -95,7 +95,7 @@ class GatedTransport extends Duplex {
 }
 
 /** The plain side. */
-export class GatedTls implements ByteConnection {
+class GatedTls implements ByteConnection {
   readonly #socket: TLSSocket;
   readonly #transport: GatedTransport;
   #lost: Error | undefined;

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { Refusal } from "../kube/status.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { Deadline } from "./deadline.ts";
 import { startGatedTls } from "./gated_tls.ts";
 import { StreamConnection } from "./stream_connection.ts";
 
@@ -54,15 +55,14 @@ export async function dialKubelet(
   const { host, port } = endpoint;
   const where = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const dialling = connect(endpoint, options);
-  const timeout = AbortSignal.timeout(options.timeoutMs);
-  const stop = AbortSignal.any([timeout, options.signal]);
+  using deadline = new Deadline(options.timeoutMs, options.signal);
   try {
-    return await unlessAborted(dialling, stop);
+    return await Promise.race([dialling, deadline.passed]);
   } catch (cause) {
     // A connection that comes up after all is not wanted any more.
     dialling.then((connection) => connection.close(), () => {});
     if (cause instanceof Refusal) throw cause;
-    const why = timeout.aborted ? "i/o timeout" : describe(cause);
+    const why = deadline.isLate ? "i/o timeout" : describe(cause);
     throw new DialError(`error dialing backend: dial tcp ${where}: ${why}`, { cause });
   }
 }
@@ -136,17 +136,5 @@ function close(connection: Deno.Conn): void {
     connection.close();
   } catch {
     // The handshake took it over and closed it.
-  }
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }

@@ -5,6 +5,7 @@ import { readChunkedBody } from "../protocol/http/chunked_body.ts";
 import { headerValues, readResponseHead, type ResponseHead } from "../protocol/http/response_head.ts";
 import { readUpgradeResponse, upgradeRequestHeaders } from "../protocol/websocket/mod.ts";
 import type { ByteConnection } from "./byte_connection.ts";
+import { Deadline } from "./deadline.ts";
 import { DialError, dialKubelet, type DialOptions, type KubeletEndpoint } from "./kubelet_dial.ts";
 import { PrefixedConnection } from "./prefixed_connection.ts";
 
@@ -116,9 +117,8 @@ async function switchProtocols(
   check: (head: ResponseHead) => void,
 ): Promise<SwitchedUpstream> {
   const connection = options.connection ?? await dialKubelet(endpoint, options);
-  const stop = AbortSignal.any([AbortSignal.timeout(options.timeoutMs), options.signal]);
-  const abort = () => connection.close();
-  stop.addEventListener("abort", abort);
+  using deadline = new Deadline(options.timeoutMs, options.signal);
+  deadline.passed.catch(() => connection.close());
   try {
     await connection.write(request);
     const { head, rest } = await readHead(connection);
@@ -128,14 +128,12 @@ async function switchProtocols(
   } catch (thrown) {
     connection.close();
     if (thrown instanceof UpstreamRefusal) throw thrown;
-    const why = stop.aborted
+    const why = deadline.hasPassed
       ? "timed out"
       : thrown instanceof ProtocolError
       ? thrown.message
       : "connection lost";
     throw new DialError(`error dialing backend: the answer to the upgrade: ${why}`, { cause: thrown });
-  } finally {
-    stop.removeEventListener("abort", abort);
   }
 }
 

@@ -3,7 +3,7 @@ import type { PortForwardChannelProtocol } from "./protocols.ts";
 import { parseUint16, quote } from "./uint16.ts";
 
 /** A channel number is one byte, and each port has two. */
-export const MAX_CHANNEL_PORTS = 128;
+const MAX_CHANNEL_PORTS = 128;
 
 /** The ports that a WebSocket is asked to forward, or how to refuse it with 400. */
 export type PortsReading =

@@ -70,11 +70,6 @@ export function execFailureDocument(text: string): Uint8Array {
   return internalErrorDocument(`error executing command in container: ${text}`);
 }
 
-/** The container could not be attached to. */
-export function attachFailureDocument(text: string): Uint8Array {
-  return internalErrorDocument(`error attaching to container: ${text}`);
-}
-
 /** Any failure. Fields stand in the order of Go's struct; those that are absent are left out. */
 export function failureDocument({ message, reason, details, code }: Failure): Uint8Array {
   const { name, group, kind, uid, causes, retryAfterSeconds } = details ?? {};

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
-  attachFailureDocument,
   type CommandEnd,
   execFailureDocument,
   exitCodeDocument,
   failureDocument,
+  internalErrorDocument,
   MAX_STATUS_DOCUMENT_BYTES,
   parseStatusDocument,
   successDocument,
@@ -38,7 +38,7 @@ const DOCUMENTS: { name: string; document: Uint8Array; want: string }[] = [
   },
   {
     name: "an attach failure",
-    document: attachFailureDocument("E"),
+    document: internalErrorDocument("error attaching to container: E"),
     want:
       '{"metadata":{},"status":"Failure","message":"Internal error occurred: error attaching to container: E","reason":"InternalError","details":{"causes":[{"message":"error attaching to container: E"}]},"code":500}',
   },

@@ -89,8 +89,11 @@ export function encodeHeaderBlock(headers: HeaderBlock): Uint8Array {
 /** The zlib header of a stream whose dictionary is SPDY's, as Go peers write it. */
 const ZLIB_HEADER = Uint8Array.of(0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2);
 
-/** Of what went before, what a block is first tried with, in bytes: a peer's blocks resemble the last ones. */
-const NEAR_BYTES = 1024;
+/**
+ * Of what went before, what a block is first tried with, in bytes: a peer's blocks resemble the last ones. SPDY's own dictionary,
+ * which the first one looks back to, and the handful of blocks of a remote command are no more than that.
+ */
+const NEAR_BYTES = 2048;
 
 /** Room that a block is inflated into at a time, in bytes: zlib's own default is 16 KB, of which each block would leave as garbage. */
 const CHUNK_BYTES = 1024;

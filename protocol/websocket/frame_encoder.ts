@@ -50,12 +50,12 @@ export function encodePong(payload: Uint8Array, options: FrameOptions = {}): Uin
 }
 
 /** Bytes that the length of a payload needs behind the header's first two. */
-export function extendedLengthBytes(lengthBytes: number): 0 | 2 | 8 {
+function extendedLengthBytes(lengthBytes: number): 0 | 2 | 8 {
   return lengthBytes < 126 ? 0 : lengthBytes < 0x1_0000 ? 2 : 8;
 }
 
 /** Writes the header into the start of `frame`; `frame` must have room for it. */
-export function writeHeader(
+function writeHeader(
   frame: Uint8Array,
   opcode: Opcode,
   lengthBytes: number,

@@ -5,7 +5,6 @@ import {
   checkRange,
   checkRecordingPath,
   isStored,
-  RECORDING_SUFFIX,
   type RecordingStore,
   type StoredRecording,
   StoreError,
@@ -13,12 +12,6 @@ import {
 
 /** How much of a file is read at once, in bytes. */
 const READ_BYTES = 64 * 1024;
-
-/** Where a recording lies, below its folder: `2026/11/21/<auditId>.rec`. */
-export function recordingPath(auditId: string, startedAt: Date): string {
-  const day = startedAt.toISOString().slice(0, 10).replaceAll("-", "/");
-  return `${day}/${auditId}${RECORDING_SUFFIX}`;
-}
 
 /** Recordings as files below a folder. What is appended is durable when the disk has it. */
 export class FolderStore implements RecordingStore {
@@ -65,7 +58,7 @@ interface KnownFolder {
  * @param known remembers the folder from one call to the next
  * @throws {StoreError} `path_refused`, `exists`
  */
-export async function createRecordingFile(
+async function createRecordingFile(
   folder: string,
   path: string,
   known: KnownFolder = {},

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { StoreError } from "../store.ts";
-import { FolderStore, recordingPath } from "./folder.ts";
+import { FolderStore } from "./folder.ts";
 
 const io = { sanitizeOps: true, sanitizeResources: true };
 const PATH = "2026/11/21/a.rec";
@@ -209,8 +209,4 @@ Deno.test({
       await store.remove(PATH);
       await assert.rejects(store.open(PATH), { code: "not_found" });
     }),
-});
-
-Deno.test("recordingPath lays recordings by their day in UTC", () => {
-  assert.equal(recordingPath("id", new Date("2026-11-21T23:59:59Z")), "2026/11/21/id.rec");
 });

@@ -45,6 +45,9 @@ table ${GUARD} {
   }
 }`;
 
+/** Lets pods speak to one another where the machine drops what it forwards, as Docker has it do. */
+const FORWARDING = ["FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"];
+
 /** @throws {Unfit} where there is a kube-proxy already, whose rules would be taken for the cluster's */
 export async function checkNetwork(): Promise<void> {
   const tables = (await nft("list", "tables")).split("\n");
@@ -67,6 +70,7 @@ export async function makeNetwork(): Promise<void> {
   await run(["ip", "address", "add", `${ADDRESSES.node}/24`, "dev", BRIDGE]);
   await run(["ip", "link", "set", BRIDGE, "up"]);
   await Deno.writeTextFile(`/proc/sys/net/ipv4/conf/${BRIDGE}/forwarding`, "1");
+  if ((await forwardRules())[0] === "-P FORWARD DROP") await run(["iptables", "-I", ...FORWARDING]);
   await run(["ip", "route", "add", ADDRESSES.services, "dev", BRIDGE, "src", ADDRESSES.node]);
 }
 
@@ -74,6 +78,9 @@ export async function makeNetwork(): Promise<void> {
 export async function removeNetwork(): Promise<void> {
   const found = await Deno.stat(`/sys/class/net/${BRIDGE}`).catch(() => undefined);
   if (found !== undefined) await run(["ip", "link", "delete", BRIDGE]);
+  if ((await forwardRules()).includes(`-A ${FORWARDING.join(" ")}`)) {
+    await run(["iptables", "-D", ...FORWARDING]);
+  }
   if (!await isInstalled("nft")) return;
   for (const table of [...PROXY_TABLES, GUARD]) { // one that is added is there, and can be deleted
     await nft(`add table ${table}; delete table ${table}`);
@@ -116,6 +123,11 @@ function proxyConfiguration({ ports, nodeName }: State, kubeconfig: string): unk
     conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
     oomScoreAdj: 0,
   };
+}
+
+/** As `iptables -S` says them, the policy first; none where iptables is not there or has nothing to work with. */
+async function forwardRules(): Promise<string[]> {
+  return (await run(["iptables", "-S", "FORWARD"]).catch(() => "")).split("\n");
 }
 
 async function nft(...words: string[]): Promise<string> {

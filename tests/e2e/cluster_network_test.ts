@@ -13,6 +13,7 @@ const NAMESPACE = "postern-system";
 /** Serves HTTP, as the gateway's service account, and has kubectl to ask others with. */
 const INSIDE = "e2e-network-inside";
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
+const KUBECTL = "/programs/kubectl-1.34";
 /** What a neighbour of this machine has for an address; RFC 5737 keeps it free. */
 const [MACHINE, NEIGHBOUR] = ["203.0.113.1", "203.0.113.2"];
 
@@ -31,7 +32,9 @@ Deno.test.afterAll(async () => await remove(await runningCluster()));
 live("the API server is where every pod looks for it, and proves it to the pod's own authority", async () => {
   const cluster = await runningCluster();
   // With no kubeconfig, kubectl takes KUBERNETES_SERVICE_HOST and the files of the service account.
-  const node = JSON.parse(await kubectlInside(cluster, "get", "--raw", "/api/v1/nodes/node1"));
+  const node = JSON.parse(
+    await shell(cluster, NAMESPACE, INSIDE, `${KUBECTL} get --raw /api/v1/nodes/node1`),
+  );
   const { addresses } = await state();
   assert.deepEqual(node.status.addresses, [
     { type: "InternalIP", address: addresses.node },
@@ -41,24 +44,22 @@ live("the API server is where every pod looks for it, and proves it to the pod's
   assert.equal(host, addresses.kubernetes);
 });
 
-live("the kubelet is at the node's InternalIP, and knows the service account", async () => {
-  const cluster = await runningCluster();
-  const { addresses, ports } = await state();
-  const to = await toServer(cluster, addresses.node, ports.kubelet);
-  const pods = JSON.parse(await kubectlInside(cluster, ...to, "get", "--raw", "/pods"));
-  const names = pods.items.map(({ metadata }: { metadata: { name: string } }) => metadata.name);
-  assert.ok(names.includes(INSIDE), `the kubelet has ${names.join(" ")}`);
-});
-
-for (const who of ["API server", "kubelet"]) {
-  live(`attack: a pod is not led to another in place of the ${who}: its certificate names it`, async () => {
+live(
+  "the kubelet is at the node's InternalIP, and runs a command for who may create nodes/proxy",
+  async () => {
     const cluster = await runningCluster();
-    const { addresses, ports } = await state();
-    const [address, port] = who === "kubelet" ? [addresses.node, ports.kubelet] : [addresses.kubernetes, 443];
-    const ask = [...await toServer(cluster, address, port), "get", "--raw", "/healthz"];
-    assert.equal(await kubectlInside(cluster, ...ask), "ok");
+    const { kubelet } = await servers();
+    assert.equal(await kubectlInside(cluster, kubelet.url, ...kubelet.ask), "shell");
+  },
+);
+
+for (const name of ["API server", "kubelet"] as const) {
+  live(`attack: a pod is not led to another in place of the ${name}: its certificate names it`, async () => {
+    const cluster = await runningCluster();
+    const { url, ask } = (await servers())[name];
+    await kubectlInside(cluster, url, ...ask);
     await assert.rejects(
-      () => kubectlInside(cluster, "--tls-server-name=elsewhere", ...ask),
+      () => kubectlInside(cluster, url, "--tls-server-name=elsewhere", ...ask),
       /x509: certificate is valid for .*, not elsewhere/,
     );
   });
@@ -226,18 +227,23 @@ async function remove(cluster: Cluster): Promise<void> {
   await asAdmin(cluster, "-n", NAMESPACE, "delete", `service/${INSIDE}`, "--ignore-not-found");
 }
 
-/** What kubectl in the pod is told, to ask another server than it would find. */
-async function toServer(cluster: Cluster, address: string, port: number): Promise<string[]> {
-  const token = await shell(cluster, NAMESPACE, INSIDE, `cat ${ACCOUNT}/token`);
-  return [
-    `--server=https://${address}:${port}`,
-    `--certificate-authority=${ACCOUNT}/ca.crt`,
-    `--token=${token}`,
-  ];
+/** Where a pod finds them, and what the gateway's service account may ask of each: the least of what it needs. */
+async function servers() {
+  const { addresses, ports } = await state();
+  return {
+    "API server": { url: `https://${addresses.kubernetes}`, ask: ["get", "--raw", "/healthz"] },
+    "kubelet": {
+      url: `https://${addresses.node}:${ports.kubelet}`,
+      ask: ["create", "--raw", "/run/default/shell/shell?cmd=hostname", "-f", "/dev/null"],
+    },
+  };
 }
 
-async function kubectlInside(cluster: Cluster, ...args: string[]): Promise<string> {
-  const command = ["/programs/kubectl-1.34", ...args];
+/** kubectl in the pod, at a server that it is told, with what every pod has of its service account. */
+async function kubectlInside(cluster: Cluster, url: string, ...args: string[]): Promise<string> {
+  const script =
+    `exec ${KUBECTL} --certificate-authority=${ACCOUNT}/ca.crt --token="$(cat ${ACCOUNT}/token)" "$@"`;
+  const command = ["sh", "-c", script, "sh", `--server=${url}`, ...args];
   return await asAdmin(cluster, "-n", NAMESPACE, "exec", INSIDE, "--", ...command);
 }
 

@@ -42,13 +42,14 @@ Deno.test.beforeAll(async () => {
     kind: "Namespace",
     metadata: { name: NAMESPACE, labels: Object.fromEntries(levels) },
   };
-  await succeed(["create", "--filename=-"], [namespace, ...crds]);
+  // A run that was killed may have left definitions behind.
+  await succeed(["apply", "--server-side", "--force-conflicts", "--filename=-"], [namespace, ...crds]);
   const names = crds.map(({ metadata }) => `crd/${metadata.name}`);
   await asAdmin(cluster, "wait", "--for=condition=Established", "--timeout=60s", ...names);
 });
 Deno.test.afterAll(async () => {
   const names = crds.map(({ metadata }) => `crd/${metadata.name}`);
-  await asAdmin(cluster, "delete", "--ignore-not-found", ...names);
+  if (names.length > 0) await asAdmin(cluster, "delete", "--ignore-not-found", ...names);
   await asAdmin(cluster, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false");
 });
 

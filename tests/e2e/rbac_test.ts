@@ -14,7 +14,7 @@ import { upgrade } from "../support/websocket_client.ts";
 import { type Cluster, ROOT, runningCluster, tokensOf } from "./support/cluster.ts";
 import { Gateway } from "./support/gateway.ts";
 import { NoSpdyProxy } from "./support/no_spdy_proxy.ts";
-import { grantedBy, nameOf, RightsLab, rightsOf, rule } from "./support/rights_lab.ts";
+import { grantedBy, nameOf, rightsIn, RightsLab, rightsOf, rule } from "./support/rights_lab.ts";
 import { eventually } from "./support/wait.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
@@ -176,6 +176,11 @@ for (const file of FILES) {
     assert.deepEqual(own.sort(), (await grantedBy(file)).map(nameOf).sort());
   });
 }
+
+live("rbac: the gateway of all the other tests has what the chart grants, and nothing else", async () => {
+  const others = await rightsIn("tests/cluster/manifests/gateway_rbac.yaml", "postern");
+  assert.deepEqual(others, await grantedBy("kubelet.yaml"));
+});
 
 live("docs/rbac.md names the test of each right", async () => {
   const docs = (await Deno.readTextFile(join(ROOT, "docs", "rbac.md"))).replace(/\s+/g, " ");

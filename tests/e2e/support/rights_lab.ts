@@ -42,10 +42,15 @@ export function nameOf({ group, resource, verb }: Right): string {
 
 /** What a file of deploy/manifests grants the gateway. */
 export async function grantedBy(file: string): Promise<Right[]> {
-  const text = await Deno.readTextFile(join(ROOT, "deploy", "manifests", file));
-  const roles = parseAllDocuments(text).map((document) => object.parse(document.toJS()))
-    .filter(({ kind, metadata }) => kind === "ClusterRole" && metadata.name.endsWith(":gateway"));
-  assert.equal(roles.length, 1, file);
+  return await rightsIn(join("deploy", "manifests", file), "postern:postern-system:gateway");
+}
+
+/** What a ClusterRole grants that stands in a file. */
+export async function rightsIn(path: string, role: string): Promise<Right[]> {
+  const roles = parseAllDocuments(await Deno.readTextFile(join(ROOT, path)))
+    .map((document) => object.parse(document.toJS()))
+    .filter(({ kind, metadata }) => kind === "ClusterRole" && metadata.name === role);
+  assert.equal(roles.length, 1, path);
   return rightsOf(roles[0]?.rules ?? []);
 }
 

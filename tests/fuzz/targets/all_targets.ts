@@ -3,6 +3,7 @@ import { ARCHIVE_TARGETS } from "./archives.ts";
 import { COMMAND_TARGETS } from "./commands.ts";
 import { DOCUMENT_TARGETS } from "./documents.ts";
 import { HTTP_TARGETS } from "./http.ts";
+import { HTTP_REQUEST_TARGETS } from "./http_requests.ts";
 import { PORT_FORWARD_TARGETS } from "./port_forward.ts";
 import { RECORDING_TARGETS } from "./recordings.ts";
 import { REMOTE_COMMAND_TARGETS } from "./remote_command.ts";
@@ -18,6 +19,7 @@ export const TARGETS: readonly Target[] = [
   ...REMOTE_COMMAND_TARGETS,
   ...PORT_FORWARD_TARGETS,
   ...HTTP_TARGETS,
+  ...HTTP_REQUEST_TARGETS,
   ...REQUEST_TARGETS,
   ...COMMAND_TARGETS,
   ...RECORDING_TARGETS,

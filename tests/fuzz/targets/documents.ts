@@ -10,9 +10,7 @@ import { UsageError } from "../../../cli/command.ts";
 import { ConfigurationError } from "../../../config/fault.ts";
 import { parseConfiguration } from "../../../config/load.ts";
 import { KubeconfigError, readKubeconfig } from "../../../kube/kubeconfig.ts";
-import { ApiUnreachable } from "../../../kube/client.ts";
-import { readLines } from "../../../kube/watch.ts";
-import { cuts, orRefuses, orRejects, textOf } from "../oracle.ts";
+import { orRefuses, textOf } from "../oracle.ts";
 import type { Target } from "../target.ts";
 
 const EXAMPLE = await Deno.readTextFile(new URL("../../../deploy/config/gateway.yaml", import.meta.url));
@@ -251,26 +249,6 @@ export const DOCUMENT_TARGETS: readonly Target[] = [
       assert.equal(spool.pendingBytes, 0);
       spool[Symbol.dispose]();
       await Deno.remove(folder, { recursive: true });
-    },
-  },
-  {
-    name: "watch-lines",
-    promise: "however cut the same lines, and none beyond its bound",
-    seeds: ['{"type":"ADDED","object":{}}\n{"type":"DELETED"}\n', "no end", "\n\n"],
-    words: ["\n", "\r", "{}", "\u2028"],
-    maxBytes: 1024,
-    async check(input) {
-      const read = async (chunks: Uint8Array[]) => {
-        const lines: string[] = [];
-        const isWhole = await orRejects(async () => {
-          for await (const line of readLines(ReadableStream.from(chunks), 256)) lines.push(line);
-          return true;
-        }, ApiUnreachable);
-        return { lines, isWhole };
-      };
-      const whole = await read([input]);
-      assert.ok(whole.lines.every((line) => line.length <= 256));
-      for (const chunks of cuts(input)) assert.deepEqual(await read(chunks), whole);
     },
   },
 ];
