@@ -122,7 +122,10 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
-  const subjects = { client, journal, recordings, readiness, metrics, caches, front, log };
+  const subjects = {
+    ...{ client, journal, recordings, readiness, metrics, caches, front, log },
+    index: index?.feed,
+  };
   const admin = openAdmin(configuration, subjects);
   const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);

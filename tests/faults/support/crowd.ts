@@ -46,9 +46,13 @@ export class Crowd implements AsyncDisposable {
   }
 
   /** Opens sessions by this kubeconfig, and waits until all of them have been heard of. */
-  static async gather(
-    { cluster, kubeconfig, pod, size }: { cluster: Cluster; kubeconfig: string; pod: string; size: number },
-  ): Promise<Crowd> {
+  static async gather({ cluster, kubeconfig, pod, size, deadlineMs = 60_000 + size * 300 }: {
+    cluster: Cluster;
+    kubeconfig: string;
+    pod: string;
+    size: number;
+    deadlineMs?: number;
+  }): Promise<Crowd> {
     const child = new Deno.Command(cluster.paths.goClient, {
       args: [
         "crowd",
@@ -66,7 +70,7 @@ export class Crowd implements AsyncDisposable {
         const [first] = await crowd.departed();
         if (first !== undefined) throw new Error(`a ${first.kind} ended too early: ${first.error}`);
         return await crowd.alive() === size || undefined;
-      }, { deadlineMs: 60_000 + size * 300, everyMs: 250 });
+      }, { deadlineMs, everyMs: 250 });
     } catch (thrown) {
       await crowd[Symbol.asyncDispose]();
       throw thrown;
