@@ -19,6 +19,8 @@ import { eventually, sleep, within } from "./support/wait.ts";
 const NAMESPACE = "e2e-helm";
 const DRAIN_SECONDS = 20;
 const SESSIONS = 50;
+/** For what comes soon, on a machine that does nothing else. */
+const SLOWLY = { deadlineMs: 180_000, everyMs: 500 };
 
 /** Of several gateways, each writes a file of its own; there is no index that they could share. */
 const VALUES = {
@@ -45,7 +47,7 @@ Deno.test.beforeAll(async () => {
   await eventually("the namespace has what each has", async () => {
     const names = await installation.kubectl("get", "serviceaccounts,configmaps", "-o", "name");
     return names.split("\n").length === 2 || undefined;
-  });
+  }, SLOWLY);
   before = await inventory(cluster, NAMESPACE);
   notes = await installation.install(VALUES);
   kubeconfig = await installation.kubeconfig(await installation.serviceUrl(), "service");
@@ -139,7 +141,7 @@ Deno.test("helm: through the Service's address, a port is forwarded", async () =
   const args = ["port-forward", "--address", "127.0.0.1", "pod/web", ":8080"];
   const forward = Kubectl.start({ cluster, endpoint: { kubeconfig }, user: "alice", args });
   try {
-    await forward.shows("Forwarding from");
+    await forward.shows("Forwarding from", SLOWLY.deadlineMs);
     const [, port] = /127\.0\.0\.1:(\d+)/.exec(forward.stdoutText) ?? [];
     using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
     const answer = await fetch(`http://127.0.0.1:${port}/`, { client });
@@ -160,7 +162,7 @@ Deno.test("helm: each gateway has its events and recordings, and a command in it
     await eventually("the session has its last event", async () => {
       const { ends } = await auditOf(replica);
       return ends.length > 0 || undefined;
-    });
+    }, SLOWLY);
     await installation.postern(replica, "index", "rebuild", index, events);
     assert.match(await installation.postern(replica, "sessions", "list", index), new RegExp(said));
     assert.match(await installation.postern(replica, "verify", "/var/lib/postern/recordings"), /./);
@@ -179,7 +181,7 @@ Deno.test("helm: a live session is ended by the gateway that holds it, and no ot
   });
   try {
     await session.write("here\n");
-    await session.shows("here");
+    await session.shows("here", SLOWLY.deadlineMs);
     const { starts } = await auditOf(holder);
     const path = `/postern/v1/sessions/${starts.at(-1)?.auditID}`;
     const refused = await installation.as("root", atOther, "delete", "--raw", path);
@@ -208,14 +210,14 @@ Deno.test("helm: an upgrade ends none of 50 sessions before its gateway has drai
       if (at !== undefined) askedToEndAtMs.set(name, at);
     }
     return !now.some(({ uid }) => olds.some((old) => old.uid === uid)) || undefined;
-  }, { deadlineMs: 240_000, everyMs: 500 });
+  }, { ...SLOWLY, deadlineMs: 300_000 });
   const { success, error } = await upgrading;
   assert.ok(success, error);
   const { failures, count } = await newcomers.stop();
   assert.deepEqual(failures, []);
   assert.ok(count >= 100, `${count} came while gateways were replaced`);
 
-  const departed = await crowd.gone(30_000);
+  const departed = await crowd.gone(SLOWLY.deadlineMs);
   // Of a forwarded port, the client waits a moment for the reason: on a busy machine it may miss it.
   const told = departed.filter(({ kind, error }) =>
     error.includes("the gateway is shutting down") || kind === "portforward" && error !== ""
@@ -255,16 +257,16 @@ Deno.test("helm: an upgrade that cannot start leaves the old gateways and their 
   }
   const { code, stderr } = await installation.as("alice", kubeconfig, "exec", "shell", "--", "true");
   assert.equal(code, 0, stderr);
-  const log = await installation.kubectl(
-    "logs",
-    now.find(({ uid }) => !olds.some((old) => old.uid === uid))!.name,
-  );
-  assert.match(log, /audit\.sinks.*: expected another sink than sinks\[0\]/);
-  await installation.rollback(2);
+  await eventually("the new one says what is wrong", async () => {
+    const fresh = (await installation.replicas()).find(({ uid }) => !olds.some((old) => old.uid === uid));
+    const log = fresh && await installation.kubectl("logs", fresh.name).catch(() => ""); // it may not have begun
+    return log?.match(/audit\.sinks.*: expected another sink than sinks\[0\]/) ?? undefined;
+  }, SLOWLY);
+  await installation.rollback();
   await eventually("what was broken is gone", async () => {
     const uids = (await installation.replicas()).map(({ uid }) => uid).sort();
     return uids.join() === olds.map(({ uid }) => uid).sort().join() || undefined;
-  }, { deadlineMs: 60_000, everyMs: 250 });
+  }, SLOWLY);
   await session.answers();
 });
 
@@ -313,7 +315,7 @@ Deno.test("helm: a further name makes a certificate of the same authority, which
       } catch {
         return undefined;
       }
-    }, { deadlineMs: 150_000, everyMs: 1000 });
+    }, SLOWLY);
   }
   await session.answers();
   const now = (await installation.replicas()).filter(({ askedToEndAtMs }) => askedToEndAtMs === undefined);
@@ -330,7 +332,7 @@ Deno.test("helm: uninstalled, it leaves the claim with the evidence, which is st
   await eventually("what ends has ended", async () => {
     left = (await inventory(cluster, NAMESPACE)).filter((each) => !before.includes(each));
     return left.length === 1 || undefined;
-  }, { deadlineMs: 90_000, everyMs: 1000 }).catch(() => {});
+  }, SLOWLY).catch(() => {});
   assert.deepEqual(left, [claim]);
   await verified("recordings.pub");
 });
@@ -344,7 +346,7 @@ Deno.test("helm: installed again by the same name, it takes the claim up, and wh
   assert.ok(args !== undefined, printed);
   const forward = Kubectl.start({ cluster, endpoint: cluster.paths, user: "root", args: args.split(" ") });
   try {
-    await forward.shows("Forwarding from");
+    await forward.shows("Forwarding from", SLOWLY.deadlineMs);
     await follow(printed, home);
   } finally {
     forward.kill("SIGINT");
@@ -378,7 +380,7 @@ async function verified(...keys: string[]): Promise<void> {
       .output();
     said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     return success || undefined;
-  }, { deadlineMs: 20_000, everyMs: 500 }).catch(() => assert.fail(said));
+  }, SLOWLY).catch(() => assert.fail(said));
 }
 
 /** Somebody's folder and kubectl, in whose kubeconfig root is who is meant where nobody is said. */
@@ -483,7 +485,7 @@ class Newcomers {
 
 /** @returns what is answered first */
 async function knock(hostname: string, caCerts: string[], request: string): Promise<string> {
-  const plain = await within(10_000, "a connection", Deno.connect({ hostname, port: 443 }));
+  const plain = await within(30_000, "a connection", Deno.connect({ hostname, port: 443 }));
   using connection = await Deno.startTls(plain, { hostname: installation.serviceName, caCerts });
   await connection.write(new TextEncoder().encode(request));
   const buffer = new Uint8Array(4096);
@@ -516,7 +518,7 @@ class LiveSession implements AsyncDisposable {
   async answers(): Promise<void> {
     const line = `line ${++this.#said}\n`;
     await this.kubectl.write(line);
-    await this.kubectl.shows(line);
+    await this.kubectl.shows(line, SLOWLY.deadlineMs);
   }
 
   async ended() {

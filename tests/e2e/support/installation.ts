@@ -10,6 +10,7 @@ import { layout } from "../../cluster/layout.ts";
 import { type Cluster, ROOT, runningCluster, type User, writeKubeconfig } from "./cluster.ts";
 import { kubectl } from "./kubectl.ts";
 import { asAdmin } from "./service_account.ts";
+import { eventually } from "./wait.ts";
 
 /** How long Helm waits for what it has made, as it takes it. */
 const WAIT = ["--wait", "--timeout=120s"];
@@ -106,8 +107,9 @@ export class Installation implements AsyncDisposable {
     return await this.helm("upgrade", "postern", CHART, "--reuse-values", ...WAIT, ...given, ...args);
   }
 
-  async rollback(revision: number): Promise<void> {
-    const said = await this.helm("rollback", "postern", String(revision), ...WAIT);
+  /** @param revision without it, the one before */
+  async rollback(revision?: number): Promise<void> {
+    const said = await this.helm("rollback", "postern", String(revision ?? 0), ...WAIT);
     assert.ok(said.success, said.error);
   }
 
@@ -217,7 +219,13 @@ export class Installation implements AsyncDisposable {
   /** What a run before this one has left, or this one. */
   async #removeWhatIsThere(): Promise<void> {
     await this.helm("uninstall", "postern", "--ignore-not-found");
-    await asAdmin(this.cluster, "delete", "namespace", this.namespace, "--ignore-not-found", "--timeout=90s");
+    const own = ["namespace", this.namespace, "--ignore-not-found"];
+    await asAdmin(this.cluster, "delete", ...own, "--wait=false");
+    await eventually(
+      `the namespace ${this.namespace} is gone`,
+      async () => await asAdmin(this.cluster, "get", ...own, "-o", "name") === "" || undefined,
+      { deadlineMs: 180_000, everyMs: 500 },
+    );
     await asAdmin(this.cluster, "delete", "persistentvolume", this.namespace, "--ignore-not-found");
   }
 
