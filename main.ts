@@ -36,7 +36,8 @@ const SETTLE_EVERY_MS = 600_000;
 /** How often it is looked for connections whose other end is cut off, in milliseconds. */
 const LOOK_EVERY_MS = 5_000;
 
-const TRUSTS_OTHERS = "public certificate authorities are trusted besides those that are configured: " +
+const TRUSTS_OTHERS_MESSAGE =
+  "public certificate authorities are trusted besides those that are configured: " +
   "the permission for DENO_TLS_CA_STORE, DENO_CERT and NODE_EXTRA_CA_CERTS is missing (--allow-env)";
 
 /** How long is waited at the end for what can as well be done by the next start, in milliseconds. */
@@ -60,7 +61,7 @@ export async function main(args: readonly string[]): Promise<number> {
     throw cause;
   }
   const log = createLogger(configuration.log);
-  if (!trustsOnlyNamed) log.warn(TRUSTS_OTHERS);
+  if (!trustsOnlyNamed) log.warn(TRUSTS_OTHERS_MESSAGE);
   try {
     return await serve(configuration, log, tuner);
   } catch (cause) {
@@ -121,7 +122,10 @@ async function serve(
     port: front.address.port,
     apiServer: connection.server,
   });
-  const subjects = { client, journal, recordings, readiness, metrics, caches, front, log };
+  const subjects = {
+    ...{ client, journal, recordings, readiness, metrics, caches, front, log },
+    index: index?.feed,
+  };
   const admin = openAdmin(configuration, subjects);
   const stopLooking = endUnanswered(tuner, configuration.sessions.silenceTimeoutSeconds * 1000, log);
   const stopSettling = settleFromTimeToTime(recordings, journal, log);

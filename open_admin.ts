@@ -1,5 +1,6 @@
 import { journalFault } from "./audit/journal_fault.ts";
 import type { Journal } from "./audit/journal.ts";
+import type { FeedStatus } from "./catalog/catalog_feed.ts";
 import type { Configuration } from "./config/gateway_configuration.ts";
 import { apiServerFault } from "./kube/api_server_fault.ts";
 import type { KubeClient } from "./kube/client.ts";
@@ -19,6 +20,8 @@ export interface AdminSubjects {
   journal: Journal;
   recordings: Recordings;
   readiness: Readiness;
+  /** Of the index of sessions, where there is one. */
+  index: { status(): FeedStatus } | undefined;
   metrics: GatewayMetrics;
   /** By name. */
   caches: Readonly<Record<string, { hits: number; misses: number }>>;
@@ -29,7 +32,7 @@ export interface AdminSubjects {
 /** Opens the admin port, where the configuration wants it. @throws {Error} where it cannot be listened on */
 export function openAdmin({ admin }: Configuration, subjects: AdminSubjects): AdminServer | undefined {
   if (admin.listener === "off") return undefined;
-  const { client, journal, recordings, readiness, metrics, caches, front, log } = subjects;
+  const { client, journal, recordings, readiness, index, metrics, caches, front, log } = subjects;
   const readings = (): Readings => ({
     caches,
     sinks: journal.status().sinks,
@@ -45,6 +48,7 @@ export function openAdmin({ admin }: Configuration, subjects: AdminSubjects): Ad
       audit: () => journalFault(journal.status()),
       recording: () => recordings.fault,
     },
+    index === undefined ? {} : { spared: { index: () => indexFault(index.status()) } },
   );
   const server = new AdminServer(
     admin,
@@ -54,4 +58,12 @@ export function openAdmin({ admin }: Configuration, subjects: AdminSubjects): Ad
   const { hostname, port } = server.address;
   log.info("the admin port listens", { address: hostname, port });
   return server;
+}
+
+/** Why it has not all events is in the log: it may say where the index is, which is for nobody who comes to this port. */
+function indexFault({ healthy, lastError }: FeedStatus): string | undefined {
+  // Without an error it only catches up.
+  return healthy || lastError === undefined
+    ? undefined
+    : "the index of sessions does not take events; sessions go on without it";
 }

@@ -31,6 +31,28 @@ export function requireRunning(
   });
 }
 
+/**
+ * Makes sure that a target's container did not begin anew while it was opened, with another image perhaps than is written down.
+ *
+ * @param now its pod, as it is since
+ * @throws {Refusal} Conflict
+ */
+export function requireSameContainer(
+  { pod, podName, container }: Pick<Target, "pod" | "podName" | "container">,
+  now: V1Pod,
+): void {
+  if (container === undefined) return;
+  const [before, after] = [pod, now].map((each) =>
+    statusesOf(each, container.kind).find(({ name }) => name === container.name)
+  );
+  if (before?.containerID === after?.containerID) return;
+  const which = `container ${quoted(container.name)} of pod ${quoted(podName)}`;
+  throw new Refusal("Conflict", `${which} began anew while it was opened: please try again`, {
+    details: { name: podName, kind: "pods" },
+    rule: "not-running",
+  });
+}
+
 const KINDS: readonly ContainerKind[] = ["init", "regular", "ephemeral"];
 
 function statusesOf({ status }: V1Pod, kind: ContainerKind): readonly V1ContainerStatus[] {

@@ -81,16 +81,18 @@ function nodeOf(name: string, { status }: V1Pod): V1Node {
  * Makes sure that the pod of this name is still the one that was checked. UIDs do not come again: if it is now, it was all the
  * time since it was checked.
  *
+ * @returns it, as it is now
  * @throws {Refusal} NotFound where it is another or gone; ServiceUnavailable where that cannot be asked
  */
 export async function requireSamePod(
   client: Pick<KubeClient, "get">,
   { namespace, podName: name, podUid }: Pick<Target, "namespace" | "podName" | "podUid">,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<V1Pod> {
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
   const pod = await read(() => client.get<V1Pod>(path, signal), "pods", name);
   if (pod.metadata?.uid !== podUid) throw notFound("pods", name);
+  return pod;
 }
 
 /** A DNS subdomain (RFC 1123): what every pod, namespace and node is called, and nothing that means more in a path. */

@@ -201,7 +201,10 @@ for (const { name, answer, want } of samePods) {
     const get = () => answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
     const client = { get } as Parameters<typeof requireSamePod>[0];
     const target = { namespace: "default", podName: "web", podUid: "u-1" };
-    const said = await requireSamePod(client, target).then(() => "the same", (thrown) => thrown.message);
+    const said = await requireSamePod(client, target).then(
+      (pod) => pod === answer && "the same",
+      (thrown) => thrown.message,
+    );
     assert.equal(said, want);
   });
 }

@@ -37,8 +37,8 @@ export function adminHandler({ health, metrics }: AdminParts) {
 }
 
 function sentenceOf({ ready, checks }: Verdict): string {
-  if (ready) return "ok\n";
-  return checks.filter(({ ok }) => !ok).map(({ name, message }) => `${name}: ${message}\n`).join("");
+  const down = checks.filter(({ ok }) => !ok).map(({ name, message }) => `${name}: ${message}\n`);
+  return [...(ready ? ["ok\n"] : []), ...down].join("");
 }
 
 function text(status: number, body: string, headers: Record<string, string> = {}): Response {

@@ -8,6 +8,11 @@ const UNREADY: Verdict = {
   checks: [{ name: "gateway", ok: true }, { name: "audit", ok: false, message: "the disk is full" }],
 };
 
+const WITHOUT_INDEX: Verdict = {
+  ready: true,
+  checks: [{ name: "audit", ok: true }, { name: "index", ok: false, message: "it is down", needed: false }],
+};
+
 async function ask(path: string, { verdict = READY, method = "GET" } = {}) {
   const handler = adminHandler({
     health: { verdict: () => Promise.resolve(verdict) },
@@ -25,6 +30,7 @@ for (
   const [path, verdict, want] of [
     ["/healthz", UNREADY, [200, TEXT, "ok\n"]],
     ["/readyz", READY, [200, TEXT, "ok\n"]],
+    ["/readyz", WITHOUT_INDEX, [200, TEXT, "ok\nindex: it is down\n"]],
     ["/readyz", UNREADY, [503, TEXT, "audit: the disk is full\n"]],
     ["/readyz?verbose", READY, [200, JSON_TYPE, `${JSON.stringify(READY)}\n`]],
     ["/readyz?verbose", UNREADY, [503, JSON_TYPE, `${JSON.stringify(UNREADY)}\n`]],
@@ -33,7 +39,8 @@ for (
     ["/api/v1/namespaces", READY, [404, TEXT, "not found\n"]],
   ] as const
 ) {
-  Deno.test(`admin port: ${path} of a gateway that is ${verdict.ready ? "" : "not "}ready`, async () => {
+  const state = verdict === WITHOUT_INDEX ? "ready, its index down" : verdict.ready ? "ready" : "not ready";
+  Deno.test(`admin port: ${path} of a gateway that is ${state}`, async () => {
     const { code, type, body } = await ask(path, { verdict });
     assert.deepEqual([code, type, body], want);
   });

@@ -7,6 +7,8 @@ export interface CheckResult {
   ok: boolean;
   /** What is wrong; absent where nothing is. */
   message?: string;
+  /** Sessions go on without it: that it is down is told, and makes nobody unready. Absent: they do not. */
+  needed?: false;
 }
 
 /** What all checks came to. */
@@ -21,6 +23,8 @@ export interface HealthOptions {
   deadlineMs?: number;
   /** How long an answer holds: who asks more often costs the API server nothing. @default {1000} */
   memoryMs?: number;
+  /** What is asked beside, by name, and is no condition: sessions go on without it. @default {} */
+  spared?: Readonly<Record<string, Check>>;
   /** The time in milliseconds. @default {performance.now} */
   now?: () => number;
 }
@@ -34,7 +38,8 @@ export interface HealthOptions {
 export class Health {
   readonly #checks: ReadonlyMap<string, Check>;
   readonly #gate: () => string | undefined;
-  readonly #options: Required<HealthOptions>;
+  readonly #spared: ReadonlyMap<string, Check>;
+  readonly #options: Required<Omit<HealthOptions, "spared">>;
   #last: { verdict: Promise<CheckResult[]>; untilMs: number } | undefined;
 
   /**
@@ -44,10 +49,11 @@ export class Health {
   constructor(
     gate: () => string | undefined,
     checks: Readonly<Record<string, Check>>,
-    { deadlineMs = 2000, memoryMs = 1000, now = () => performance.now() }: HealthOptions = {},
+    { deadlineMs = 2000, memoryMs = 1000, spared = {}, now = () => performance.now() }: HealthOptions = {},
   ) {
     this.#gate = gate;
     this.#checks = new Map(Object.entries(checks));
+    this.#spared = new Map(Object.entries(spared));
     this.#options = { deadlineMs, memoryMs, now };
   }
 
@@ -62,7 +68,7 @@ export class Health {
     }
     const asked = await this.#last.verdict;
     const checks = [resultOf("gateway", this.#gate()), ...asked];
-    return { ready: checks.every(({ ok }) => ok), checks };
+    return { ready: checks.every(({ ok, needed }) => ok || needed === false), checks };
   }
 
   async #ask(): Promise<CheckResult[]> {
@@ -70,7 +76,12 @@ export class Health {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error("did not answer in time")), deadlineMs);
     try {
-      return await Promise.all([...this.#checks].map(([name, check]) => askOne(name, check, late.signal)));
+      const ask = ([name, check]: [string, Check]) => askOne(name, check, late.signal);
+      const [needed, spared] = await Promise.all([
+        Promise.all([...this.#checks].map(ask)),
+        Promise.all([...this.#spared].map(ask)),
+      ]);
+      return [...needed, ...spared.map((result) => ({ ...result, needed: false as const }))];
     } finally {
       clearTimeout(timer);
     }

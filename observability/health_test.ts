@@ -26,6 +26,18 @@ for (
   });
 }
 
+Deno.test("Health: what sessions go on without is told when it is down, and makes nobody unready", async () => {
+  const spared = { index: () => "down" };
+  assert.deepEqual(await new Health(well, { audit: well }, { spared }).verdict(), {
+    ready: true,
+    checks: [
+      { name: "gateway", ok: true },
+      { name: "audit", ok: true },
+      { name: "index", ok: false, message: "down", needed: false },
+    ],
+  });
+});
+
 Deno.test("Health asks once for all who ask at once, and anew when the answer is old", async () => {
   let asked = 0;
   let nowMs = 0;

@@ -45,6 +45,7 @@ What \`/readyz\` asks about; answers hold for one second, and what has not answe
 | \`apiServer\` | the API server cannot be reached, answers 5xx, or does not accept the gateway's own credentials |
 | \`audit\` | the sinks that must have every event do not take them |
 | \`recording\` | recordings are required, and one could not be written |
+| \`index\` | the index of sessions does not take events. The gateway stays ready (\`"needed":false\`, and a line below \`ok\`): sessions go on without it |
 
 A sink or a recording that failed counts for 30 seconds. Then the gateway is ready again although nothing was tried: no session
 comes to one that is not, so whoever comes first tries. Sessions that live are not touched by any of this.

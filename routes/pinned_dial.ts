@@ -1,12 +1,13 @@
-import { requireRunning } from "../kube/require_running.ts";
+import type { V1Pod } from "@kubernetes/client-node";
+import { requireRunning, requireSameContainer } from "../kube/require_running.ts";
 import type { Target } from "../kube/target.ts";
 import type { OpenedUpstream } from "../session/upstream.ts";
 import type { Gate, OpenRequest } from "./gate.ts";
 
 /** How what was opened is held to what was checked. */
 export interface PinnedDialOptions {
-  /** Makes sure, after it was opened, that the pod of that name is still the one that was checked. @throws {Refusal} */
-  requireSamePod(target: Target, signal: AbortSignal): Promise<void>;
+  /** Makes sure, after it was opened, that the pod of that name is still the one that was checked, and gives it. @throws {Refusal} */
+  requireSamePod(target: Target, signal: AbortSignal): Promise<V1Pod>;
   /**
    * A command may have begun when it is open, as over WebSocket. Elsewhere it begins with its streams, and a kubelet's own words about
    * a container that does not run are heard first.
@@ -15,8 +16,9 @@ export interface PinnedDialOptions {
 }
 
 /**
- * Opens what was checked and nothing else of that name, or nothing: neither kubelets nor API servers hold a session to the UID of a
- * pod. The pod ran before it was opened, so no older one of its name was taken for it; it is there still, so no younger one was.
+ * Opens what was checked and nothing else of that name, or lets nothing pass: neither kubelets nor API servers hold a session to the UID of a
+ * pod. The pod ran before it was opened, so no older one of its name was taken for it; it is there still, so no younger one was; and
+ * its container is the same.
  */
 export function pinnedDial(dial: Gate["dial"], options: PinnedDialOptions): Gate["dial"] {
   return (target, signal) => {
@@ -26,12 +28,15 @@ export function pinnedDial(dial: Gate["dial"], options: PinnedDialOptions): Gate
       const opened = await dialled.open(request);
       try {
         requireRunning(target);
-        await options.requireSamePod(target, signal);
       } catch (thrown) {
         opened.connection.close();
         throw thrown;
       }
-      return opened;
+      const confirmed = options.requireSamePod(target, signal).then((pod) =>
+        requireSameContainer(target, pod)
+      );
+      confirmed.catch(() => {}); // told to whoever waits for it
+      return { ...opened, confirmed };
     };
     return { open, abandon: () => dialled.abandon() };
   };

@@ -65,7 +65,8 @@ export class ConnectionStream extends Duplex {
     this.#headers = headers;
     // A client that connects says at once what it wants.
     this.#setTimer(deadlines.headerMs, () => this.destroy());
-    void connection.closed.then(() => this.destroy());
+    this.#closing.stream = this;
+    destroyOnceClosed(connection, this.#closing);
   }
 
   /** Whether no request is under way. */
@@ -101,9 +102,13 @@ export class ConnectionStream extends Duplex {
     this.#isReader = false;
     this.#isReleased = true;
     this.destroy();
+    this.message = undefined;
+    this.#closing.stream = undefined;
     return this.connection;
   }
   #isReleased = false;
+  /** What the connection holds on to for as long as it is open: a session that has taken it over needs no stream. */
+  readonly #closing: { stream?: ConnectionStream | undefined } = {};
 
   /** `node:http` calls it when an answer was the last one. */
   destroySoon(): void {
@@ -182,7 +187,8 @@ export class ConnectionStream extends Duplex {
     this.#clearTimer();
     if (!this.#isReleased) this.connection.close();
     // Whoever has taken the connection over keeps the request for as long.
-    void this.connection.closed.then(() => this.#headers.clear());
+    const headers = this.#headers;
+    void this.connection.closed.then(() => headers.clear());
     done(error);
   }
 
@@ -208,6 +214,14 @@ export class ConnectionStream extends Duplex {
     clearTimeout(this.#readTimer);
     this.#readTimer = undefined;
   }
+}
+
+/** A function of its own: what is made where `this` is at hand holds on to it. */
+function destroyOnceClosed(
+  { closed }: ClientConnection,
+  closing: { stream?: ConnectionStream | undefined },
+): void {
+  void closed.then(() => closing.stream?.destroy());
 }
 
 function together(chunks: readonly Uint8Array[]): readonly Uint8Array[] {

@@ -33,6 +33,13 @@ const MAX_PIPELINED = 16;
 const CLIENT_GONE = "the client has gone";
 const DRAINED = "the gateway is shutting down";
 
+/** An upgrade that was accepted. */
+interface Session {
+  connection: ClientConnection;
+  accepted: AcceptedUpgrade;
+  controller: AbortController;
+}
+
 /**
  * HTTP/1.1 on connections that are open already: `node:http` reads and writes, a {@linkcode Handler} answers.
  *
@@ -164,7 +171,9 @@ export class HttpBridge {
     }
     const withBody = hasBody(message);
     stream.headersCame(withBody);
-    await this.#track(stream, async (signal) => {
+    const { controller, untilReleased } = this.#track(stream);
+    try {
+      const { signal } = controller;
       const onBody = () => {
         if (message.headers.expect !== undefined) response.writeContinue();
       };
@@ -172,7 +181,10 @@ export class HttpBridge {
       // What is left of the body would have to be read to the end to find the next request.
       if (!message.complete) closeAfter(response);
       await this.#write(stream, response, answer);
-    });
+    } finally {
+      untilReleased();
+      this.#running.delete(controller);
+    }
     if (!message.complete) stream.end();
   }
 
@@ -185,25 +197,36 @@ export class HttpBridge {
     stream.stopReading(head);
     if (fault !== undefined) return this.#refuse(stream, fault);
     stream.owed++;
-    this.#exchangeUpgrade(message, stream).catch((thrown) => {
+    this.#exchangeUpgrade(message, stream).then((session) => {
+      if (session !== undefined) void this.#runSession(session);
+    }, (thrown) => {
       this.#hooks.report("an upgrade could not be answered", thrown);
       stream.destroy();
     });
   }
 
-  async #exchangeUpgrade(message: IncomingMessage, stream: ConnectionStream): Promise<void> {
+  /** @returns the session that it came to: what runs it holds nothing of the request, for it may live for days */
+  async #exchangeUpgrade(message: IncomingMessage, stream: ConnectionStream): Promise<Session | undefined> {
     const { connection } = stream;
     // Bytes that come in now are for whoever takes the connection over; that the client leaves is for us.
     void connection.isLeaving().then((isLeaving) => isLeaving && stream.destroy());
-    await this.#track(stream, async (signal, untilReleased) => {
+    const { controller, untilReleased } = this.#track(stream);
+    let isSession = false;
+    try {
       const upgrade = new UpgradeExchange();
-      const answer = await this.#ask(stream, message, { hasBody: false, signal, upgrade });
-      const choice = upgrade.choiceOf(answer);
+      const answer = await this.#ask(stream, message, {
+        hasBody: false,
+        signal: controller.signal,
+        upgrade,
+      });
+      const choice = upgrade.takeChoice(answer);
       if (choice?.type === "accepted") {
+        isSession = true;
         untilReleased();
         stream.release();
-        await this.#runSession(connection, choice);
-      } else if (choice?.type === "raw") {
+        return { connection, accepted: choice, controller };
+      }
+      if (choice?.type === "raw") {
         stream.end(choice.bytes);
       } else {
         const response = new ServerResponse(message);
@@ -212,11 +235,15 @@ export class HttpBridge {
         await this.#write(stream, response, answer);
         stream.end();
       }
-    });
+      return undefined;
+    } finally {
+      untilReleased();
+      if (!isSession) this.#running.delete(controller);
+    }
   }
 
   /** From the 101 on, whatever becomes of it: what the session has opened elsewhere is its own to close. */
-  async #runSession(connection: ClientConnection, { head, run }: AcceptedUpgrade): Promise<void> {
+  async #runSession({ connection, accepted: { head, run }, controller }: Session): Promise<void> {
     try {
       // A client that has gone meanwhile is found out by the session's first read.
       await connection.write(head).catch(() => {});
@@ -225,25 +252,20 @@ export class HttpBridge {
       this.#hooks.report("a session failed", thrown);
     }
     await connection.closeGracefully(LINGER);
+    this.#running.delete(controller);
   }
 
-  /** Keeps a signal for what is done on a connection: aborted when the client goes, or on {@linkcode abortAll}. */
-  async #track(
-    stream: ConnectionStream,
-    act: (signal: AbortSignal, untilReleased: () => void) => Promise<void>,
-  ): Promise<void> {
+  /**
+   * Keeps a signal for what is done on a connection: aborted on {@linkcode abortAll}, or when the client goes, until that is
+   * for a session to find out.
+   */
+  #track(stream: ConnectionStream): { controller: AbortController; untilReleased: () => void } {
     const controller = new AbortController();
     const gone = () => controller.abort(new Error(CLIENT_GONE));
-    const forget = () => void stream.off("close", gone);
     stream.once("close", gone);
     if (stream.destroyed) gone();
     this.#running.add(controller);
-    try {
-      await act(controller.signal, forget);
-    } finally {
-      forget();
-      this.#running.delete(controller);
-    }
+    return { controller, untilReleased: () => void stream.off("close", gone) };
   }
 
   /** Asks the handler. Whatever it throws becomes an answer. */

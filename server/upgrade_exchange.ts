@@ -19,6 +19,7 @@ export type UpgradeChoice = AcceptedUpgrade | { type: "raw"; bytes: Uint8Array }
  */
 export class UpgradeExchange implements Upgrade {
   #choice: { made: UpgradeChoice; placeholder: Response } | undefined;
+  #isMade = false;
 
   accept(headers: readonly HeaderLine[], run: (client: ByteConnection) => Promise<void>): Response {
     return this.#choose({ type: "accepted", head: switchingProtocols(headers), run });
@@ -28,13 +29,16 @@ export class UpgradeExchange implements Upgrade {
     return this.#choose({ type: "raw", bytes });
   }
 
-  /** What was chosen, if this is the response that says so. */
-  choiceOf(response: Response): UpgradeChoice | undefined {
-    return this.#choice?.placeholder === response ? this.#choice.made : undefined;
+  /** What was chosen, if this is the response that says so. It is told once: whoever keeps the request keeps no answer. */
+  takeChoice(response: Response): UpgradeChoice | undefined {
+    const choice = this.#choice;
+    this.#choice = undefined;
+    return choice?.placeholder === response ? choice.made : undefined;
   }
 
   #choose(made: UpgradeChoice): Response {
-    if (this.#choice !== undefined) throw new TypeError("the upgrade was answered already");
+    if (this.#isMade) throw new TypeError("the upgrade was answered already");
+    this.#isMade = true;
     const placeholder = new Response(null, { status: made.type === "accepted" ? 101 : 204 });
     this.#choice = { made, placeholder };
     return placeholder;

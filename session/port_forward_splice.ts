@@ -4,6 +4,7 @@ import type { ByteConnection } from "./byte_connection.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { type ForwardingOptions, PortForwardRelay } from "./port_forward_relay.ts";
 import { FrameSender } from "./frame_sender.ts";
+import { MAX_SPARE_REPLIES } from "./refused_streams.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { CLIENT_CLOSED, CLIENT_VANISHED, type SessionEnd, SessionFailure } from "./stream_event.ts";
 
@@ -46,7 +47,7 @@ class PortForwardSplice implements Disposable {
   readonly #upstream: GuardedConnection;
   readonly #lingerMs: number;
   readonly #lifetime: Lifetime;
-  readonly #fromClient = new FrameDecoder();
+  readonly #fromClient = new FrameDecoder({ maxReplies: MAX_SPARE_REPLIES });
   readonly #fromUpstream = new FrameDecoder();
   readonly #toClient: FrameSender;
   readonly #toUpstream: FrameSender;

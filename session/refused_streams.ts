@@ -3,6 +3,9 @@ import { ProtocolError } from "../protocol/errors.ts";
 /** Streams that one side of a session may try to open in vain. Peers that mean well hardly ever do. */
 const MAX_REFUSED_STREAMS = 64;
 
+/** SYN_REPLY frames that one side may send besides those that answer the other's streams. */
+export const MAX_SPARE_REPLIES = 64;
+
 /**
  * Counts the streams of one side that are refused because nobody could open them so: their number was used, or goes back, or that
  * side opens none at all. To inflate the headers of each and to answer it costs more than to ask.

@@ -16,7 +16,7 @@ import type { ByteConnection } from "./byte_connection.ts";
 import { GuardedTap } from "./guarded_tap.ts";
 import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifetime.ts";
 import { FrameSender } from "./frame_sender.ts";
-import { RefusedStreams } from "./refused_streams.ts";
+import { MAX_SPARE_REPLIES, RefusedStreams } from "./refused_streams.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
@@ -93,8 +93,8 @@ class SpdySplice implements Disposable {
   readonly #options: SpdySpliceOptions;
   readonly #tap: GuardedTap;
   readonly #lifetime: Lifetime;
-  readonly #fromClient = new FrameDecoder();
-  readonly #fromUpstream = new FrameDecoder();
+  readonly #fromClient = new FrameDecoder({ maxReplies: MAX_SPARE_REPLIES });
+  readonly #fromUpstream = new FrameDecoder({ maxReplies: MAX_STREAMS + MAX_SPARE_REPLIES });
   readonly #toClient: FrameSender;
   readonly #toUpstream: FrameSender;
   readonly #clientPings: SpdyPings;

@@ -38,7 +38,7 @@ import { atMost, GuardedConnection, Lifetime, type SessionLimits } from "./lifet
 import { Outbox } from "./outbox.ts";
 import { errorChannelWords } from "./error_channel.ts";
 import { GuardedTap } from "./guarded_tap.ts";
-import { RefusedStreams } from "./refused_streams.ts";
+import { MAX_SPARE_REPLIES, RefusedStreams } from "./refused_streams.ts";
 import { SpdyPings } from "./spdy_pings.ts";
 import { type Purpose, StatusCollector } from "./status_collector.ts";
 import {
@@ -102,7 +102,7 @@ class Translation implements Disposable {
   readonly #upstreamPings: SpdyPings;
   readonly #fromClient = new WebSocketDecoder({ role: "server" });
   readonly #channels: ChannelReader;
-  readonly #fromUpstream = new SpdyDecoder();
+  readonly #fromUpstream = new SpdyDecoder({ maxReplies: MAX_SPARE_REPLIES });
   readonly #toUpstream = new SpdyEncoder();
   readonly #sizes = new ResizeDecoder();
   readonly #status: StatusCollector;

@@ -11,7 +11,7 @@ Deno.test({
   sanitizeOps: true,
   sanitizeResources: true,
   fn: async (t) => {
-    await using observed = await ObservedGateway.start({ shutdownDelaySeconds: 2 });
+    await using observed = await ObservedGateway.start({ shutdownDelaySeconds: 25 });
     const samples = async () => parseText((await observed.ask("/metrics")).body).samples;
     const comesTo = async (name: string, value: number) => {
       await observed.until("/metrics", ({ body }) => parseText(body).samples.get(name) === value);
@@ -74,12 +74,17 @@ Deno.test({
       },
     );
 
-    await t.step("it is not ready from the first moment of its end on", async () => {
-      Deno.kill(observed.gateway.pid, "SIGTERM");
-      const { body } = await observed.until("/readyz", ({ status }) => status === 503);
-      assert.equal(body, "gateway: the gateway is shutting down: new sessions go to another one\n");
-      assert.equal((await samples()).get("postern_draining"), 1);
-      assert.equal((await observed.gateway.ended).code, 0);
-    });
+    await t.step(
+      "it is not ready from the first moment of its end on, and takes who comes all the same",
+      async () => {
+        Deno.kill(observed.gateway.pid, "SIGTERM");
+        const { body } = await observed.until("/readyz", ({ status }) => status === 503);
+        assert.equal(body, "gateway: the gateway is shutting down: new sessions go to another one\n");
+        assert.equal((await samples()).get("postern_draining"), 1);
+        assert.equal(typeof await observed.exec("alice", ["echo", "late"]), "object");
+        Deno.kill(observed.gateway.pid, "SIGTERM"); // nobody else comes: the second one ends the waiting
+        assert.equal((await observed.gateway.ended).code, 0);
+      },
+    );
   },
 });

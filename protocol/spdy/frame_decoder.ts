@@ -23,7 +23,12 @@ export interface FrameDecoderOptions {
    * @default {4096}
    */
   maxHeaderBlockBytes?: number;
+  /** SYN_REPLY frames in all. Who opens no streams is sent none, and each costs more to read than to write. @default {Infinity} */
+  maxReplies?: number;
 }
+
+/** HEADERS frames in all: Kubernetes knows none, and each costs more to read than to write. */
+const MAX_HEADERS_FRAMES = 64;
 
 /** Where each of an incoming frame's flags may stand; any other flag is a protocol error. */
 const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
@@ -51,6 +56,9 @@ const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
  */
 export class FrameDecoder {
   readonly #maxControlBytes: number;
+  readonly #maxReplies: number;
+  #replies = 0;
+  #headersFrames = 0;
   readonly #inflater: HeaderInflater;
   readonly #header = new Uint8Array(HEADER_BYTES);
   #headerBytes = 0;
@@ -63,6 +71,7 @@ export class FrameDecoder {
 
   constructor(options: FrameDecoderOptions = {}) {
     this.#maxControlBytes = options.maxControlBytes ?? 16 * 1024;
+    this.#maxReplies = options.maxReplies ?? Infinity;
     this.#inflater = new HeaderInflater(options.maxHeaderBlockBytes ?? 4096);
   }
 
@@ -208,6 +217,9 @@ export class FrameDecoder {
         };
       }
       case FRAME_TYPE.SYN_REPLY:
+        if (++this.#replies > this.#maxReplies) {
+          throw new ProtocolError("replies_too_many", `more than ${this.#maxReplies} SYN_REPLY frames`);
+        }
         return {
           type: "syn_reply",
           id: streamId(type, id),
@@ -215,6 +227,9 @@ export class FrameDecoder {
           headers: this.#headers(payload.subarray(4)),
         };
       case FRAME_TYPE.HEADERS:
+        if (++this.#headersFrames > MAX_HEADERS_FRAMES) {
+          throw new ProtocolError("headers_too_many", `more than ${MAX_HEADERS_FRAMES} HEADERS frames`);
+        }
         return { type: "headers", id: streamId(type, id), fin, headers: this.#headers(payload.subarray(4)) };
       case FRAME_TYPE.RST_STREAM: {
         exactly(type, payload, 8);

@@ -168,6 +168,24 @@ Deno.test("FrameDecoder says which frame broke the protocol, however frames are 
   }
 });
 
+const EMPTY_BLOCK = "000400fbff00000000000000ffff";
+const WASTE = [
+  { name: "HEADERS", type: "08", options: {}, most: 64, code: "headers_too_many" },
+  { name: "SYN_REPLY", type: "02", options: { maxReplies: 3 }, most: 3, code: "replies_too_many" },
+];
+for (const { name, type, options, most, code } of WASTE) {
+  Deno.test(`attack: a flood of ${name}, which is written faster than read, is refused within one read`, () => {
+    const frame = (block: string) =>
+      hex(`800300${type} 000000${(4 + block.length / 2).toString(16)} 00000003 ${block}`);
+    const first = frame(`789c${EMPTY_BLOCK}`);
+    const flood = Array.from({ length: most - 1 }, () => frame(EMPTY_BLOCK));
+    const decoder = new FrameDecoder(options);
+    assert.equal(decoder.push(Buffer.concat([first, ...flood])).length, most);
+    const refused = (thrown: unknown) => thrown instanceof ProtocolError && thrown.code === code;
+    assert.throws(() => decoder.push(frame(EMPTY_BLOCK)), refused);
+  });
+}
+
 Deno.test("E-54 FrameDecoder passes a 16 MB DATA frame on in pieces and holds nothing", () => {
   const decoder = new FrameDecoder();
   let passed = 0;

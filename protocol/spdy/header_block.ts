@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
-import { constants, inflateSync } from "node:zlib";
+import { constants, inflateRawSync } from "node:zlib";
 import { ProtocolError } from "../errors.ts";
 import { DICTIONARY, DICTIONARY_ID } from "./dictionary.ts";
 
@@ -102,11 +102,10 @@ const CHUNK_BYTES = 1024;
  * Inflates the header blocks of one direction, in the order of their frames.
  *
  * SPDY compresses all header blocks of a direction as one zlib stream with a flush after each. A flush ends on a byte, so
- * each block is inflated by itself, with what went before as its dictionary: that keeps 2 KB a connection instead of
- * zlib's 40. (As a zlib stream whose header names that dictionary: Deno 2.9.5 ignores the dictionary of a raw one.)
+ * each block is inflated by itself, behind what went before: that keeps 2 KB a connection instead of zlib's 40.
  *
  * A block looks back by distance, so the end of what went before is as good as all of it, unless it reaches further: then zlib
- * says so, and it is inflated again with all. Thousands of streams in one read would cost a copy and a checksum of 32 KB each.
+ * says so, and it is inflated again with all. Thousands of streams in one read would cost a copy of 32 KB each.
  *
  * Behind each block goes a stored block of random bytes; only if these come out unchanged did the peer's block end
  * where its frame ends. A block that reaches into the next frame would let a peer show us other headers than it shows
@@ -153,15 +152,18 @@ export class HeaderInflater {
     throw new ProtocolError("header_block_corrupt", "header block cannot be inflated");
   }
 
-  #inflateWith(dictionary: Uint8Array, deflated: Uint8Array): Buffer {
-    const header = Buffer.from(ZLIB_HEADER);
-    header.writeUInt32BE(adler32(dictionary), 2);
-    return inflateSync(Buffer.concat([header, deflated, this.#sealBlock]), {
-      dictionary,
-      chunkSize: CHUNK_BYTES,
+  /**
+   * What went before stands in front, as a stored block, and is left out of what comes out. (As zlib's dictionary each would keep a
+   * copy of it outside of what the collector knows of, until that happens to look: 400 MB for a flood of 4.)
+   */
+  #inflateWith(history: Uint8Array, deflated: Uint8Array): Buffer {
+    const input = Buffer.concat([storedHeader(history.length), history, deflated, this.#sealBlock]);
+    const out = inflateRawSync(input, {
+      chunkSize: history.length + CHUNK_BYTES,
       finishFlush: constants.Z_SYNC_FLUSH,
-      maxOutputLength: this.maxPlainBytes + this.#seal.length,
+      maxOutputLength: history.length + this.maxPlainBytes + this.#seal.length,
     });
+    return out.subarray(history.length);
   }
 }
 
@@ -190,19 +192,6 @@ class History {
     this.#room.set(bytes, this.#end);
     this.#end += bytes.length;
   }
-}
-
-/** The checksum by which a zlib header names its dictionary (RFC 1950, 8.2). */
-function adler32(bytes: Uint8Array): number {
-  let low = 1;
-  let high = 0;
-  for (let start = 0; start < bytes.length; start += 3800) { // the sums stay below 2 ** 32 for so long
-    const end = Math.min(bytes.length, start + 3800);
-    for (let at = start; at < end; at++) high += low += bytes[at]!; // an iterator takes four times as long
-    low %= 65_521;
-    high %= 65_521;
-  }
-  return high * 0x1_0000 + low;
 }
 
 /** Reads the zlib header that stands once, before a direction's first block (RFC 1950, 2.2). */

@@ -30,9 +30,13 @@ type Rendered = z.infer<typeof object>;
 let cluster: Cluster;
 let binary: string;
 let crds: CustomResourceDefinition[] = [];
+let turn: Deno.FsFile;
 
 Deno.test.beforeAll(async () => {
   [cluster, binary] = await Promise.all([runningCluster(), findHelm()]);
+  // Definitions are the whole cluster's: who runs this file at the same time would take them from the other.
+  turn = await Deno.open(join(cluster.directory, "definitions.lock"), { create: true, write: true });
+  await turn.lock(true);
   crds = await operatorsCrds();
   const levels = ["enforce", "warn", "audit"].map((
     mode,
@@ -42,14 +46,16 @@ Deno.test.beforeAll(async () => {
     kind: "Namespace",
     metadata: { name: NAMESPACE, labels: Object.fromEntries(levels) },
   };
-  await succeed(["create", "--filename=-"], [namespace, ...crds]);
+  // A run that was killed may have left definitions behind.
+  await succeed(["apply", "--server-side", "--force-conflicts", "--filename=-"], [namespace, ...crds]);
   const names = crds.map(({ metadata }) => `crd/${metadata.name}`);
   await asAdmin(cluster, "wait", "--for=condition=Established", "--timeout=60s", ...names);
 });
 Deno.test.afterAll(async () => {
   const names = crds.map(({ metadata }) => `crd/${metadata.name}`);
-  await asAdmin(cluster, "delete", "--ignore-not-found", ...names);
+  if (names.length > 0) await asAdmin(cluster, "delete", "--ignore-not-found", ...names);
   await asAdmin(cluster, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false");
+  turn.close();
 });
 
 const CREATE = ["create", "--dry-run=server", "--validate=strict", "--filename=-"];

@@ -8,11 +8,13 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { Crowd } from "../faults/support/crowd.ts";
 import { Pod } from "../faults/support/pod.ts";
-import { type Cluster, ROOT } from "./support/cluster.ts";
+import { type Cluster, ROOT, tokenOf } from "./support/cluster.ts";
+import { freePort } from "./support/forward.ts";
 import { Installation, type Replica } from "./support/installation.ts";
 import { inventory } from "./support/inventory.ts";
 import { Kubectl } from "./support/kubectl.ts";
-import { eventually } from "./support/wait.ts";
+import { SPDY_UPGRADE } from "./support/raw_http.ts";
+import { eventually, sleep, within } from "./support/wait.ts";
 
 const NAMESPACE = "e2e-helm";
 const DRAIN_SECONDS = 20;
@@ -61,12 +63,7 @@ Deno.test("helm: two gateways are ready on one node, in a namespace that enforce
 
 Deno.test("helm: the commands that are printed lead a kubectl through the gateway, as they are", async () => {
   await using home = await Home.make(cluster);
-  const commands = notes.split("\n").filter((line) => /^ {2}\S/.test(line))
-    .map((line) => line.replace(" POD ", " shell "));
-  const { code, stdout, stderr } = await home.run(`set -eu\n${commands.join("\n")}\n`, "echo inside\n");
-  assert.equal(code, 0, stderr);
-  assert.match(stdout, /^shell +1\/1 +Running/m); // get pods
-  assert.match(stdout, /^inside$/m); // exec
+  await follow(notes, home);
   // What they say is kept is what there is.
   assert.equal(await home.read("postern-ca.crt"), (await installation.secret("postern-ca", "ca.crt")).trim());
   assert.match(await home.read("recordings.pub"), /^-----BEGIN PUBLIC KEY-----/);
@@ -216,7 +213,7 @@ Deno.test("helm: an upgrade ends none of 50 sessions before its gateway has drai
   assert.ok(success, error);
   const { failures, count } = await newcomers.stop();
   assert.deepEqual(failures, []);
-  assert.ok(count >= 10, `${count} came while gateways were replaced`);
+  assert.ok(count >= 100, `${count} came while gateways were replaced`);
 
   const departed = await crowd.gone(30_000);
   // Of a forwarded port, the client waits a moment for the reason: on a busy machine it may miss it.
@@ -339,10 +336,20 @@ Deno.test("helm: uninstalled, it leaves the claim with the evidence, which is st
 });
 
 Deno.test("helm: installed again by the same name, it takes the claim up, and what was recorded before is still verified", async () => {
-  await installation.install(VALUES);
-  const again = await installation.kubeconfig(await installation.serviceUrl(), "again");
-  const { code, stderr } = await installation.as("alice", again, "exec", "shell", "--", "true");
-  assert.equal(code, 0, stderr);
+  const port = String(freePort());
+  const printed = (await installation.install({ ...VALUES, service: { type: "ClusterIP" } }))
+    .replaceAll("8443", port); // which somebody else may have on this machine
+  await using home = await Home.make(cluster);
+  const [, args] = /^ {2}# +kubectl (.+ port-forward .+)$/m.exec(printed) ?? [];
+  assert.ok(args !== undefined, printed);
+  const forward = Kubectl.start({ cluster, endpoint: cluster.paths, user: "root", args: args.split(" ") });
+  try {
+    await forward.shows("Forwarding from");
+    await follow(printed, home);
+  } finally {
+    forward.kill("SIGINT");
+    await forward.outcome;
+  }
   const key = createPublicKey(await installation.secret("postern-recording", "signing.key"));
   await Deno.writeTextFile(
     join(installation.folder, "next.pub"),
@@ -350,6 +357,16 @@ Deno.test("helm: installed again by the same name, it takes the claim up, and wh
   );
   await verified("recordings.pub", "next.pub");
 });
+
+/** Does as the notes say, in a shell, and comes into a container. */
+async function follow(notes: string, home: Home): Promise<void> {
+  const commands = notes.split("\n").filter((line) => /^ {2}[^ #]/.test(line))
+    .map((line) => line.replace(" POD ", " shell "));
+  const { code, stdout, stderr } = await home.run(`set -eu\n${commands.join("\n")}\n`, "echo inside\n");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^shell +1\/1 +Running/m); // get pods
+  assert.match(stdout, /^inside$/m); // exec
+}
 
 /** Waits until every recording in the volume is whole and signed with one of these keys: the last may not have ended yet. */
 async function verified(...keys: string[]): Promise<void> {
@@ -410,34 +427,68 @@ class Home implements AsyncDisposable {
   }
 }
 
-/** People who come one after the other, through the Service: each opens a session, and asks for a pod. */
+/**
+ * People who come through the Service all the time: alice opens sessions and asks for a pod, one after the other, and bob
+ * knocks many times in a second, so that no moment is missed. He is refused, but because he is bob.
+ */
 class Newcomers {
   #isOver = false;
-  readonly #all: Promise<{ failures: string[]; count: number }>;
+  readonly #failures: string[] = [];
+  #count = 0;
+  readonly #all: Promise<unknown>;
 
   constructor() {
-    this.#all = this.#come();
+    this.#all = Promise.all([this.#come(), this.#knock()]);
     this.#all.catch(() => {}); // `stop` is told
   }
 
   /** @returns what those were told who were refused, and how many came */
   async stop(): Promise<{ failures: string[]; count: number }> {
     this.#isOver = true;
-    return await this.#all;
+    await this.#all;
+    return { failures: this.#failures, count: this.#count };
   }
 
-  async #come() {
-    const failures: string[] = [];
-    let count = 0;
-    while (!this.#isOver && failures.length < 10) {
+  get #goesOn(): boolean {
+    return !this.#isOver && this.#failures.length < 10;
+  }
+
+  async #come(): Promise<void> {
+    while (this.#goesOn) {
       for (const args of [["exec", "shell", "--", "echo", "inside"], ["get", "pod", "shell"]]) {
         const { code, stderr } = await installation.as("alice", kubeconfig, ...args);
-        if (code !== 0) failures.push(`${new Date().toISOString()} ${args[0]}: ${stderr}`);
-        count++;
+        this.#count++;
+        if (code !== 0) this.#failures.push(`${new Date().toISOString()} ${args[0]}: ${stderr}`);
       }
     }
-    return { failures, count };
   }
+
+  async #knock(): Promise<void> {
+    const address = new URL(await installation.serviceUrl()).hostname;
+    const caCerts = [await installation.secret("postern-tls", "ca.crt")];
+    const request = [
+      "POST /api/v1/namespaces/default/pods/shell/exec?command=true&stdout=true HTTP/1.1",
+      `Host: ${installation.serviceName}`,
+      `Authorization: Bearer ${await tokenOf(cluster, "bob")}`,
+      ...SPDY_UPGRADE,
+    ].join("\r\n") + "\r\n\r\n";
+    while (this.#goesOn) {
+      const answer = await knock(address, caCerts, request).catch(String);
+      this.#count++;
+      if (!answer.startsWith("HTTP/1.1 403 ")) this.#failures.push(`${new Date().toISOString()} ${answer}`);
+      await sleep(20);
+    }
+  }
+}
+
+/** @returns what is answered first */
+async function knock(hostname: string, caCerts: string[], request: string): Promise<string> {
+  const plain = await within(10_000, "a connection", Deno.connect({ hostname, port: 443 }));
+  using connection = await Deno.startTls(plain, { hostname: installation.serviceName, caCerts });
+  await connection.write(new TextEncoder().encode(request));
+  const buffer = new Uint8Array(4096);
+  const count = await within(30_000, "an answer", connection.read(buffer));
+  return new TextDecoder().decode(buffer.subarray(0, count ?? 0));
 }
 
 /** A session that goes on while other things happen. */

@@ -82,29 +82,7 @@ for (const variant of VARIANTS) {
     }
   });
 
-  Deno.test(`helm: ${variant} grants what \`postern doctor\` finds is needed, and nothing else`, async () => {
-    const objects = await objectsOf(valuesOf(variant));
-    const role = objects.find(({ kind, metadata }) =>
-      kind === "ClusterRole" && metadata.name.endsWith(":gateway")
-    );
-    const rules = z.array(
-      z.object({
-        apiGroups: z.array(z.string()),
-        resources: z.array(z.string()),
-        verbs: z.array(z.string()),
-      }),
-    )
-      .parse(role?.["rules"]);
-    const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
-      apiGroups.flatMap((group) =>
-        resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`))
-      )
-    );
-    const needed = needsOf(configurationOf(objects)).map(({ group, resource, verb }) =>
-      `${verb} ${group}/${resource}`
-    );
-    assert.deepEqual(granted.sort(), needed.sort());
-  });
+  grantsWhatIsNeeded(variant, valuesOf(variant));
 
   Deno.test(`helm: the commands that are printed after installing with ${variant} are a shell's`, async () => {
     const notes = await notesOf(valuesOf(variant));
@@ -173,6 +151,46 @@ for (
 ) {
   Deno.test(`helm: refuses ${what}, and says why`, async () => {
     await assert.rejects(render(binary, values.map((value) => `--set=${value}`)), sentence);
+  });
+}
+
+for (
+  const [what, values] of [
+    ["sessions in the gateway's name over SPDY alone", [
+      "--set=config.upstream.mode=apiserver",
+      "--set=config.upstream.apiserver.identity=gateway",
+      "--set=config.upstream.apiserver.transport=spdy",
+    ]],
+    ["a token of the gateway's for kubelets alone", [
+      "--set=config.upstream.kubelet.tokenFile=/etc/postern/kubelet/token",
+      "--set=files[0].secret=kubelet,files[0].key=token,files[0].path=kubelet/token",
+    ]],
+  ] as const
+) grantsWhatIsNeeded(what, ...values);
+
+function grantsWhatIsNeeded(what: string, ...values: string[]): void {
+  Deno.test(`helm: ${what} grants what \`postern doctor\` finds is needed, and nothing else`, async () => {
+    const objects = await objectsOf(...values);
+    const role = objects.find(({ kind, metadata }) =>
+      kind === "ClusterRole" && metadata.name.endsWith(":gateway")
+    );
+    const rules = z.array(
+      z.object({
+        apiGroups: z.array(z.string()),
+        resources: z.array(z.string()),
+        verbs: z.array(z.string()),
+      }),
+    )
+      .parse(role?.["rules"]);
+    const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
+      apiGroups.flatMap((group) =>
+        resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`))
+      )
+    );
+    const needed = needsOf(configurationOf(objects)).map(({ group, resource, verb }) =>
+      `${verb} ${group}/${resource}`
+    );
+    assert.deepEqual(granted.sort(), needed.sort());
   });
 }
 

@@ -6,11 +6,15 @@ import type { AuditEvent } from "../../audit/event.ts";
 import { Gateway, type GatewayOptions } from "./support/gateway.ts";
 import { type Client, Kubectl, kubectl } from "./support/kubectl.ts";
 import { endOf, filesBelow, readRecording, recordingOf } from "./support/recordings.ts";
+import { SmallDisk } from "./support/small_disk.ts";
 import { eventually } from "./support/wait.ts";
+
+/** Of a file system that fills up, in bytes. */
+const DISK_BYTES = 4 << 20;
 
 for (const client of ["websocket", "spdy"] as const) {
   live(`a full disk ends a session that must be recorded, and its user reads why, by ${client}`, async () => {
-    await using disk = await SmallDisk.mount();
+    await using disk = await SmallDisk.mount(DISK_BYTES);
     await using gateway = await Gateway.start({ recording: on(disk) });
     const marker = crypto.randomUUID();
     let bytes = 0;
@@ -21,7 +25,7 @@ for (const client of ["websocket", "spdy"] as const) {
     });
     assert.notEqual(code, 0);
     assert.match(text(stderr), /recording cannot be written/);
-    assert.ok(bytes <= SmallDisk.BYTES + AHEAD_BYTES, `${bytes} bytes were told that nobody recorded`);
+    assert.ok(bytes <= DISK_BYTES + AHEAD_BYTES, `${bytes} bytes were told that nobody recorded`);
     const end = await eventually("the end is written down", () => endOf(gateway, marker));
     assert.equal(end.annotations["postern.dev/end-reason"], "audit_failure");
     assert.match(end.annotations["postern.dev/recording-error"] ?? "", /No space left/);
@@ -31,9 +35,9 @@ for (const client of ["websocket", "spdy"] as const) {
 }
 
 live("on a full disk no session opens that must be recorded", async () => {
-  await using disk = await SmallDisk.mount();
+  await using disk = await SmallDisk.mount(DISK_BYTES);
   await using gateway = await Gateway.start({ recording: on(disk) });
-  await disk.fill();
+  await disk.fill(join(disk.folder, "full"));
   const { code, stdout, stderr } = await echo(gateway, "shell", "alice");
   assert.deepEqual([code, text(stdout)], [1, ""]);
   assert.match(text(stderr), /the session cannot be recorded, so nothing is opened/);
@@ -44,9 +48,9 @@ live("on a full disk no session opens that must be recorded", async () => {
 live(
   "on a full disk sessions go on where recording is best-effort, but for those that a rule obliges",
   async () => {
-    await using disk = await SmallDisk.mount();
+    await using disk = await SmallDisk.mount(DISK_BYTES);
     await using gateway = await Gateway.start({ recording: { ...on(disk), mode: "best-effort" } });
-    await disk.fill();
+    await disk.fill(join(disk.folder, "full"));
     const free = await echo(gateway, "shell", "alice");
     assert.deepEqual([free.code, text(free.stdout)], [0, "hello\n"]);
     const obliged = await echo(gateway, "privileged", "root");
@@ -56,7 +60,7 @@ live(
 );
 
 live("a disk that fills up ends no session where recording is best-effort", async () => {
-  await using disk = await SmallDisk.mount();
+  await using disk = await SmallDisk.mount(DISK_BYTES);
   await using gateway = await Gateway.start({ recording: { ...on(disk), mode: "best-effort" } });
   const marker = crypto.randomUUID();
   let bytes = 0;
@@ -161,7 +165,7 @@ const AHEAD_BYTES = 1 << 20;
 
 /** Recordings on a disk of their own. */
 function on(disk: SmallDisk): NonNullable<GatewayOptions["recording"]> {
-  return { sink: { type: "folder", path: disk.path }, stdin: "content", maxWindowBytes: AHEAD_BYTES };
+  return { sink: { type: "folder", path: disk.folder }, stdin: "content", maxWindowBytes: AHEAD_BYTES };
 }
 
 async function echo(gateway: Gateway, pod: string, user: "alice" | "root") {
@@ -173,36 +177,4 @@ async function echo(gateway: Gateway, pod: string, user: "alice" | "root") {
 
 function text(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
-}
-
-/** A file system of a few megabytes. */
-class SmallDisk implements AsyncDisposable {
-  static readonly BYTES = 4 << 20;
-
-  private constructor(readonly path: string) {}
-
-  static async mount(): Promise<SmallDisk> {
-    const path = await Deno.makeTempDir({ prefix: "postern-e2e-disk-" });
-    await run("mount", "-t", "tmpfs", "-o", `size=${SmallDisk.BYTES}`, "tmpfs", path);
-    return new SmallDisk(path);
-  }
-
-  /** Leaves no byte. */
-  async fill(): Promise<void> {
-    using file = await Deno.open(join(this.path, "full"), { write: true, create: true });
-    const block = new Uint8Array(4096);
-    try {
-      for (;;) await file.write(block);
-    } catch { /* It is full. */ }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await run("umount", "-l", this.path);
-    await Deno.remove(this.path);
-  }
-}
-
-async function run(program: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(program, { args }).output();
-  if (!success) throw new Error(`${program}: ${text(stderr)}`);
 }

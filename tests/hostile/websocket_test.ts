@@ -2,15 +2,10 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { randomBytes } from "node:crypto";
-import { encodeFrame, OPCODE } from "../../protocol/websocket/mod.ts";
+import { OPCODE } from "../../protocol/websocket/mod.ts";
 import type { WebSocketClient } from "../support/websocket_client.ts";
+import { binary, hex, masked, WEBSOCKET_FLOODS } from "./support/floods.ts";
 import { flood, MAX_GROWTH_BYTES, SessionScene } from "./support/session_scene.ts";
-
-const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
-const masked = (opcode: Parameters<typeof encodeFrame>[0], payload: Uint8Array, fin = true) =>
-  encodeFrame(opcode, payload, { fin, key: randomBytes(4) });
-const binary = (...bytes: number[]) => masked(OPCODE.BINARY, Uint8Array.from(bytes));
 
 /** What breaks the protocol: it ends the session with this close code, and is named. */
 const FATAL: readonly { attack: string; bytes: Uint8Array; close: number; code: string }[] = [
@@ -116,14 +111,6 @@ const HARMLESS: readonly { attack: string; bytes: Uint8Array; protocol?: string 
   },
 ];
 
-const FLOODS: readonly { kind: string; piece: Uint8Array }[] = [
-  { kind: "pings", piece: masked(OPCODE.PING, randomBytes(125)) },
-  { kind: "pongs", piece: masked(OPCODE.PONG, Buffer.of()) },
-  { kind: "empty messages", piece: masked(OPCODE.BINARY, Buffer.of()) },
-  { kind: "messages of a byte on no channel", piece: binary(9, 65) },
-  { kind: "empty fragments", piece: masked(OPCODE.CONTINUATION, Buffer.of(), false) },
-];
-
 /** What is typed comes back on stdout. */
 async function echoes(client: WebSocketClient, text: string): Promise<void> {
   const isBase64 = client.protocol.includes("base64");
@@ -201,14 +188,12 @@ Deno.test("hostile WebSocket", { sanitizeOps: true, sanitizeResources: true }, a
     assert.match(await scene.endOf(pod), /^command_ended upstream/);
   });
 
-  for (const { kind, piece } of FLOODS) {
+  for (const { kind, first, piece } of WEBSOCKET_FLOODS) {
     await t.step(`a flood of ${kind} by who reads no answer costs no memory and nobody else`, async () => {
       const before = await scene.residentBytes();
       const pod = scene.pod();
       const client = await scene.openWebSocket(pod);
-      if (kind === "empty fragments") {
-        await client.sendRaw(masked(OPCODE.BINARY, Uint8Array.of(0, 65), false));
-      }
+      if (first) await client.sendRaw(first);
       const sending = flood({ write: (bytes) => client.sendRaw(bytes) }, piece);
       await scene.goodGoesOn();
       assert.ok(await sending > 0);

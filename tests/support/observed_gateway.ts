@@ -148,7 +148,7 @@ async function configure(
         port: 0,
         tls: { certFile: "gateway.crt", keyFile: "gateway.key" },
         shutdownDelaySeconds,
-        drainTimeoutSeconds: 2,
+        drainTimeoutSeconds: Math.max(2, shutdownDelaySeconds),
       },
       kubernetes: { kubeconfig: "gateway.kubeconfig" },
       upstream: { kubelet: { allowedAddresses: ["127.0.0.0/8"] } },

@@ -160,6 +160,11 @@ export class Installation implements AsyncDisposable {
     return atob(await this.kubectl("get", "secret", name, "-o", path));
   }
 
+  /** What the certificate says. */
+  get serviceName(): string {
+    return `postern.${this.namespace}.svc`;
+  }
+
   /** Where the Service is, within the cluster. */
   async serviceUrl(): Promise<string> {
     return `https://${await this.kubectl("get", "service", "postern", "-o", "jsonpath={.spec.clusterIP}")}`;
@@ -173,7 +178,7 @@ export class Installation implements AsyncDisposable {
     const path = join(this.folder, `${name}.kubeconfig`);
     const tls = {
       "certificate-authority-data": btoa(await this.secret("postern-tls", "ca.crt")),
-      "tls-server-name": `postern.${this.namespace}.svc`,
+      "tls-server-name": this.serviceName,
     };
     await writeKubeconfig(this.cluster, url, path);
     const Config = z.looseObject({ clusters: z.array(z.looseObject({ cluster: z.looseObject({}) })) });

@@ -132,7 +132,7 @@ export class HostileScene implements AsyncDisposable {
 
   /** The first event that `matches`, once it is written. */
   async eventOf(matches: (event: AuditEvent) => boolean): Promise<AuditEvent> {
-    for (const deadline = performance.now() + 5000;;) {
+    for (const deadline = performance.now() + 60_000;;) {
       await this.#readEvents();
       const event = this.#events.find(matches);
       if (event !== undefined) return event;

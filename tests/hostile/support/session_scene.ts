@@ -198,13 +198,17 @@ function kubelet(
 }
 
 /** Sends pieces until a flood is over, or the other side takes no more, and no longer than it has patience. @returns bytes */
-export async function flood(connection: Pick<ByteConnection, "write">, piece: Uint8Array): Promise<number> {
+export async function flood(
+  connection: Pick<ByteConnection, "write">,
+  piece: Uint8Array,
+  floodBytes = FLOOD_BYTES,
+): Promise<number> {
   const chunk = Buffer.concat(
     Array.from({ length: Math.max(1, Math.floor(65_536 / piece.length)) }, () => piece),
   );
   let sent = 0;
   let isStuck = false;
-  while (sent < FLOOD_BYTES && !isStuck) {
+  while (sent < floodBytes && !isStuck) {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stuck = new Promise<true>((resolve) => timer = setTimeout(() => resolve(true), 500));
     const written = connection.write(chunk).then(() => false, () => true);
