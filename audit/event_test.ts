@@ -10,6 +10,7 @@ import {
   type Facts,
   recheckEvent,
   refusalEvent,
+  refusalsEvent,
   responseEvent,
   retentionEvent,
   startEvent,
@@ -516,3 +517,29 @@ for (const { name, recheck, annotations } of rechecks) {
     assert.deepEqual(event.annotations, { "postern.dev/event": "recheck", ...annotations });
   });
 }
+
+Deno.test("refusalsEvent is of nobody, and says how many were refused from where and when", () => {
+  const counted = {
+    auditId: "a-1",
+    source: "2001:db8:0:0::/64",
+    codes: new Map([[401, 3], [400, 1]]),
+    firstAt: new Date("2026-03-01T10:00:00Z"),
+    lastAt: new Date("2026-03-01T10:00:30Z"),
+    lastAddress: "2001:db8::7",
+  };
+  const event = refusalsEvent(counted, "counted", AT);
+  assert.deepEqual(
+    [event.auditID, event.stage, event.user, event.sourceIPs, event.objectRef, event.responseStatus],
+    ["a-1", "RequestReceived", {}, ["2001:db8::7"], undefined, undefined],
+  );
+  assert.deepEqual(event.annotations, {
+    "postern.dev/event": "refusals",
+    "postern.dev/refusals": "counted",
+    "postern.dev/source": "2001:db8:0:0::/64",
+    "postern.dev/message": "4 refusals of strangers from 2001:db8:0:0::/64 were not written one by one",
+    "postern.dev/count": "4",
+    "postern.dev/codes": '{"400":1,"401":3}',
+    "postern.dev/first-at": "2026-03-01T10:00:00.000000Z",
+    "postern.dev/last-at": "2026-03-01T10:00:30.000000Z",
+  });
+});

@@ -226,6 +226,30 @@ Deno.test("a kubeconfig that is no YAML is not quoted: the line may hold a token
     assert.deepEqual([code, error], [1, `postern: ${file}: is no YAML\n`]);
   }, "users: [{ token: sesame"));
 
+const HOSTILE = [
+  {
+    name: "aliases of aliases, which a billion items are made of",
+    text: [
+      "a: &a [x, x, x, x, x, x, x, x, x]",
+      ..."bcdefghij".split("").map((to, at) => {
+        const from = "abcdefghi"[at];
+        return `${to}: &${to} [${Array(9).fill(`*${from}`).join(", ")}]`;
+      }),
+      "contexts: *j",
+    ].join("\n"),
+  },
+  { name: "lists in lists without end", text: "[".repeat(100_000) },
+];
+for (const { name, text } of HOSTILE) {
+  Deno.test(`attack: a kubeconfig of ${name} is refused with a sentence`, () =>
+    inFolder(async (_folder, file) => {
+      await Deno.writeTextFile(file, text);
+      const { code, out, error } = await run("--server", SERVER, "--kubeconfig", file);
+      assert.deepEqual([code, out], [1, ""]);
+      assert.match(error, /^postern: [^\n]{1,300}\n$/);
+    }));
+}
+
 Deno.test("a key in the authority's file is copied nowhere", () =>
   inFolder(async (folder, file) => {
     const both = join(folder, "both.pem");

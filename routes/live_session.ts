@@ -7,7 +7,7 @@ import { Refusal } from "../kube/status.ts";
 import { UpstreamRefusal } from "../session/kubelet_upgrade.ts";
 import { ManifestTap } from "../recording/manifest/manifest_tap.ts";
 import type { RecordingResult, SessionRecording } from "../recording/archive.ts";
-import type { SessionEnd, Tap } from "../session/stream_event.ts";
+import { type SessionEnd, SessionFailure, type Tap } from "../session/stream_event.ts";
 import { AUDIT_LOST } from "../session/guarded_tap.ts";
 import type { OpenedUpstream, UpstreamRequest } from "../session/upstream.ts";
 import type { Permission } from "./admission.ts";
@@ -175,7 +175,7 @@ export class LiveSession {
       upstreamProtocol: upstream.protocol,
       ...(this.#recording && { recording: this.#recording.path }),
     };
-    this.#started = recordStrictly(gate, startEvent(journey.facts, auditTarget(target), start));
+    this.#started = this.#begun(upstream, startEvent(journey.facts, auditTarget(target), start));
     this.#started.catch(() => {}); // told when the session runs
     const entry = this.#entry = gate.sessions.enter(this.#facts());
     const { schedule, steps } = gate.rechecks ?? {};
@@ -184,6 +184,15 @@ export class LiveSession {
       end: (end) => entry.stop(end),
     });
     return upstream.connection;
+  }
+
+  /** Waits for what a session may not begin without: that its start is durable, and that it was opened to what was checked. */
+  async #begun({ confirmed }: OpenedUpstream, start: AuditEvent): Promise<void> {
+    const isConfirmed = confirmed?.catch((cause) => {
+      const message = cause instanceof Refusal ? cause.message : "the session did not open";
+      throw new SessionFailure({ reason: "upstream_refused", by: "gateway", message, cause });
+    });
+    await Promise.all([recordStrictly(this.gate, start), isConfirmed]);
   }
 
   #facts(): SessionFacts {
@@ -236,14 +245,14 @@ export class LiveSession {
   }
 
   /**
-   * Lets the session begin once its start is durable. The client has its 101 meanwhile, but nothing is read from either side, so no
-   * command begins before: a kubelet waits for streams. Where it cannot be written the session ends as it begins, and says why.
+   * Lets the session begin once its start is durable and its target confirmed. The client has its 101 meanwhile, but nothing is read
+   * from either side, so no command begins before: a kubelet waits for streams. Where it may not begin it ends at once, and says why.
    */
   async #onceStarted(session: () => Promise<SessionAccount>): Promise<SessionAccount> {
     try {
       await this.#started;
     } catch (cause) {
-      this.#entry?.stop({ ...AUDIT_LOST, cause });
+      this.#entry?.stop(cause instanceof SessionFailure ? cause.end : { ...AUDIT_LOST, cause });
     }
     return await session();
   }

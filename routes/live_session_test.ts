@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { AuditEvent } from "../audit/event.ts";
 import type { SessionRecording } from "../recording/archive.ts";
 import { RecordingArchive } from "../recording/archive.ts";
+import { Refusal } from "../kube/status.ts";
 import { SessionFailure } from "../session/stream_event.ts";
 import type { UpstreamRequest } from "../session/upstream.ts";
 import { MemoryStore } from "../tests/support/memory_store.ts";
@@ -24,7 +25,7 @@ const UPSTREAM: UpstreamRequest = {
 };
 
 /** A session whose every wait ends when the test says so, and what happened up to now. */
-async function scene() {
+async function scene(confirms: boolean) {
   const happened: string[] = [];
   const events: AuditEvent[] = [];
   const waits = new Map<string, PromiseWithResolvers<void>>();
@@ -67,7 +68,8 @@ async function scene() {
         open: async () => {
           await wait("open");
           const connection = { read: () => Promise.resolve(null), write: async () => {}, close: () => {} };
-          return { connection, authority: "10.0.0.5:10250", protocol: "SPDY/3.1" };
+          const confirmed = confirms ? wait("confirmed") : Promise.resolve();
+          return { connection, authority: "10.0.0.5:10250", protocol: "SPDY/3.1", confirmed };
         },
         abandon: () => void happened.push("abandon"),
       };
@@ -111,13 +113,14 @@ async function settled(): Promise<void> {
 
 type Scene = Awaited<ReturnType<typeof scene>>;
 
-function sessionTest(name: string, body: (scene: Scene) => Promise<void>): void {
+/** @param confirms whether it takes as long as the test wants to look at the pod again */
+function sessionTest(name: string, body: (scene: Scene) => Promise<void>, { confirms = false } = {}): void {
   Deno.test({
     name,
     sanitizeOps: true,
     sanitizeResources: true,
     fn: async () => {
-      const made = await scene();
+      const made = await scene(confirms);
       await body(made);
       await made.close();
     },
@@ -204,6 +207,30 @@ sessionTest(
     assert.equal(annotations["postern.dev/end-reason"], "gateway_error");
     assert.match(annotations["postern.dev/recording-link"] ?? "", /^[0-9a-f]{64}$/);
   },
+);
+
+sessionTest(
+  "escape: nothing passes before the pod is known to be the one that was checked, and nothing at all where it is not",
+  async ({ session, happened, finish, lastEvent }) => {
+    const opening = session.open();
+    await settled();
+    for (const what of ["decision", "recording", "open"]) await finish(what);
+    await opening;
+    const running = session.run(() => {
+      happened.push("run");
+      const { reason } = session.signal;
+      assert.ok(reason instanceof SessionFailure);
+      return Promise.resolve({ end: reason.end, streams: [], events: [] });
+    });
+    await finish("start");
+    assert.deepEqual(happened, [...BEGUN, "open", "confirmed", "start"]);
+    await finish("confirmed", new Refusal("NotFound", 'pods "web" not found'));
+    await finish("end");
+    const { reason, message } = (await running).end;
+    assert.deepEqual([reason, message], ["upstream_refused", 'pods "web" not found']);
+    assert.equal(lastEvent().responseStatus?.status, "Failure");
+  },
+  { confirms: true },
 );
 
 for (const what of ["decision", "recording"] as const) {

@@ -16,7 +16,7 @@ export interface PinnedDialOptions {
 }
 
 /**
- * Opens what was checked and nothing else of that name, or nothing: neither kubelets nor API servers hold a session to the UID of a
+ * Opens what was checked and nothing else of that name, or lets nothing pass: neither kubelets nor API servers hold a session to the UID of a
  * pod. The pod ran before it was opened, so no older one of its name was taken for it; it is there still, so no younger one was; and
  * its container is the same.
  */
@@ -28,12 +28,15 @@ export function pinnedDial(dial: Gate["dial"], options: PinnedDialOptions): Gate
       const opened = await dialled.open(request);
       try {
         requireRunning(target);
-        requireSameContainer(target, await options.requireSamePod(target, signal));
       } catch (thrown) {
         opened.connection.close();
         throw thrown;
       }
-      return opened;
+      const confirmed = options.requireSamePod(target, signal).then((pod) =>
+        requireSameContainer(target, pod)
+      );
+      confirmed.catch(() => {}); // told to whoever waits for it
+      return { ...opened, confirmed };
     };
     return { open, abandon: () => dialled.abandon() };
   };

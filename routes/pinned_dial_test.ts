@@ -19,8 +19,7 @@ const cases: {
   {
     name: "a container that began anew, perhaps with another image",
     ...{ isRunning: true, isSame: true, containerId: "containerd://2", beginsAtOnce: false },
-    want:
-      'opened, asked, closed: container "app" of pod "web" began anew while it was opened: please try again',
+    want: 'opened, asked: container "app" of pod "web" began anew while it was opened: please try again',
   },
   {
     name: "escape: a pod that was put in the place of one that still ends",
@@ -35,7 +34,7 @@ const cases: {
   {
     name: "escape: a pod that was replaced after it was checked",
     ...{ isRunning: true, isSame: false, beginsAtOnce: false },
-    want: 'opened, asked, closed: pods "web" not found',
+    want: 'opened, asked: pods "web" not found',
   },
 ];
 for (const { name, isRunning, isSame, containerId, beginsAtOnce, want } of cases) {
@@ -59,10 +58,11 @@ for (const { name, isRunning, isSame, containerId, beginsAtOnce, want } of cases
       },
     });
     const target = targetThat(isRunning);
-    const said = await dial(target, new AbortController().signal).open({} as OpenRequest).then(
-      (got) => assert.equal(got, opened),
-      (thrown: Error) => `: ${thrown.message}`,
-    );
+    const opening = dial(target, new AbortController().signal).open({} as OpenRequest);
+    const said = await opening.then(({ connection, confirmed }) => {
+      assert.equal(connection, opened.connection);
+      return confirmed;
+    }).catch((thrown: Error) => `: ${thrown.message}`);
     assert.equal(did.join(", ") + (said ?? ""), want);
   });
 }

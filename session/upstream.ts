@@ -38,6 +38,8 @@ export interface OpenedUpstream {
   protocol: string;
   /** Under which the API server has the session in its own audit log (`auditID`), where it was opened there. */
   auditId?: string;
+  /** Before it has resolved nothing may pass: it rejects where this turns out to be another than what was checked. */
+  confirmed?: Promise<void>;
 }
 
 /**

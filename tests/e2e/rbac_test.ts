@@ -146,7 +146,8 @@ for (const way of WAYS) {
     live(`rbac, ${way.name}: \`${right}\` is needed to ${need.for}`, async () => {
       await using scene = await Scene.start(way, right);
       const failures = await scene.failures();
-      assert.deepEqual(failures.map(({ capability }) => capability), need.breaks);
+      const broken = failures.map(({ capability }) => capability);
+      assert.deepEqual(broken, need.breaks, JSON.stringify(failures));
       for (const { said } of failures) {
         // Of the gateway's account and of what it misses the user learns nothing.
         assert.ok(said.endsWith(need.said), said);

@@ -12,7 +12,7 @@ import {
   type HostileExchange,
   switching,
 } from "./support/hostile_api_server.ts";
-import { ALICE, requestText } from "./support/hostile_scene.ts";
+import { ALICE, HostileScene, requestText, SPDY } from "./support/hostile_scene.ts";
 import { FLOOD_BYTES, MAX_GROWTH_BYTES, SessionScene } from "./support/session_scene.ts";
 
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
@@ -33,6 +33,22 @@ const switchingWith = (changed: Record<string, string>): Attack => async (exchan
   await exchange.gone();
 };
 
+/** The same, to SPDY. */
+function switchingToSpdyWith(changed: Record<string, string>): Attack {
+  return async ({ send, gone }) => {
+    const lines = {
+      Connection: "Upgrade",
+      Upgrade: "SPDY/3.1",
+      "X-Stream-Protocol-Version": "v4.channel.k8s.io",
+      ...changed,
+    };
+    const present = Object.entries(lines).filter(([, value]) => value !== "");
+    const text = present.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    await send(`HTTP/1.1 101 Switching Protocols\r\n${text}\r\n`);
+    await gone();
+  };
+}
+
 /** Sends a piece for as long as it is taken, so many times. */
 const endless = (start: string, piece: string): Attack => async ({ send }) => {
   await send(start);
@@ -41,8 +57,17 @@ const endless = (start: string, piece: string): Attack => async ({ send }) => {
 
 const MALFORMED = /response header cannot be read/;
 
-/** Answers that open nothing: why, as the client is told it after "the answer to the upgrade". */
-const ANSWERS: readonly { attack: string; run: Attack; why: RegExp }[] = [
+/** An answer that opens nothing: why, as the client is told it after "the answer to the upgrade". */
+interface BadAnswer {
+  attack: string;
+  run: Attack;
+  why: RegExp;
+  /** It lasts for as long as an answer is waited for: tried over one wire. */
+  isSlow?: boolean;
+}
+
+/** Switches to something else than was asked for. */
+const SWITCHES: readonly BadAnswer[] = [
   {
     attack: "a wrong Sec-WebSocket-Accept",
     run: switchingWith({ "Sec-WebSocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }),
@@ -78,6 +103,41 @@ const ANSWERS: readonly { attack: string; run: Attack; why: RegExp }[] = [
   { attack: "a switch to SPDY", run: switchingWith({ Upgrade: "SPDY/3.1" }), why: /without websocket/ },
   { attack: "a switch to HTTP/2", run: switchingWith({ Upgrade: "h2c" }), why: /without websocket/ },
   { attack: "a switch without Connection", run: switchingWith({ Connection: "" }), why: /without websocket/ },
+];
+
+/** The same of SPDY, which kubelets are asked for in the same way. */
+const SPDY_SWITCHES: readonly BadAnswer[] = [
+  {
+    attack: "a switch to WebSocket",
+    run: switchingToSpdyWith({ Upgrade: "websocket" }),
+    why: /to another protocol/,
+  },
+  {
+    attack: "a switch without Connection",
+    run: switchingToSpdyWith({ Connection: "" }),
+    why: /to another protocol/,
+  },
+  {
+    attack: "a stream protocol that was not offered",
+    run: switchingToSpdyWith({ "X-Stream-Protocol-Version": "v1.channel.k8s.io" }),
+    why: /protocol that was not offered/,
+  },
+  {
+    attack: "no stream protocol",
+    run: switchingToSpdyWith({ "X-Stream-Protocol-Version": "" }),
+    why: /protocol that was not offered/,
+  },
+  {
+    attack: "two stream protocols",
+    run: switchingToSpdyWith({
+      "X-Stream-Protocol-Version": "v4.channel.k8s.io\r\nX-Stream-Protocol-Version: v3.channel.k8s.io",
+    }),
+    why: /protocol that was not offered/,
+  },
+];
+
+/** Answers that none should give, whatever was asked for. */
+const ANSWERS: readonly BadAnswer[] = [
   {
     attack: "headers without an end",
     run: endless("HTTP/1.1 101 Switching Protocols\r\n", `A: ${"a".repeat(16_000)}\r\n`),
@@ -97,8 +157,9 @@ const ANSWERS: readonly { attack: string; run: Attack; why: RegExp }[] = [
       }
     },
     why: /timed out/,
+    isSlow: true,
   },
-  { attack: "no answer", run: ({ gone }) => gone(), why: /timed out/ },
+  { attack: "no answer", run: ({ gone }) => gone(), why: /timed out/, isSlow: true },
   { attack: "an end without a word", run: () => Promise.resolve(), why: /connection (closed|lost)/ },
   {
     attack: "bare line feeds",
@@ -118,7 +179,7 @@ const ANSWERS: readonly { attack: string; run: Attack; why: RegExp }[] = [
 ];
 
 /** Answers that are none, as what they say of themselves goes on to the client. */
-const REFUSALS: readonly { attack: string; run: Attack; code: number; message: RegExp }[] = [
+const REFUSALS: readonly (Omit<BadAnswer, "why"> & { code: number; message: RegExp })[] = [
   {
     attack: "100 Continue without an end",
     run: endless("", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)),
@@ -130,6 +191,7 @@ const REFUSALS: readonly { attack: string; run: Attack; code: number; message: R
     run: answering("HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"),
     code: 500,
     message: /invalid upgrade response: status code 103$/,
+    isSlow: true,
   },
   {
     attack: "200 with a body without an end",
@@ -166,6 +228,7 @@ const REFUSALS: readonly { attack: string; run: Attack; code: number; message: R
     run: answering("HTTP/1.1 404 X\r\nContent-Length: 100\r\n\r\nhalf of i"),
     code: 404,
     message: /^half of i$/,
+    isSlow: true,
   },
   {
     attack: "404 whose words are for a terminal",
@@ -277,44 +340,9 @@ Deno.test("a hostile API server", { sanitizeOps: true, sanitizeResources: true }
     return name;
   };
 
-  /** Asks for a session that does not open. */
-  const refused = async (name: string): Promise<{ code: number; told: string; event: AuditEvent }> => {
-    const target = `/api/v1/namespaces/default/pods/${name}/exec?command=cat&stdin=1&stdout=1&container=main`;
-    const lines = [
-      "Connection: Upgrade",
-      "Upgrade: SPDY/3.1",
-      "X-Stream-Protocol-Version: v4.channel.k8s.io",
-    ];
-    const { code, body } = await hostile.exchange(requestText(`POST ${target}`, [...ALICE, ...lines]));
-    const event = await hostile.eventOf(({ objectRef, annotations }) =>
-      objectRef?.name === name && annotations["postern.dev/event"] === "refusal"
-    );
-    assert.equal(event.user.username, "alice");
-    return { code, told: body, event };
-  };
-
-  for (const { attack, run, why } of ANSWERS) {
-    await t.step(`${attack}: nothing is opened, and the client is told why`, async () => {
-      const { code, told, event } = await refused(pod(run));
-      assert.equal(code, 500, told);
-      const { message } = JSON.parse(told);
-      assert.match(message, /^error dialing backend: the answer to the upgrade: /);
-      assert.match(message, why);
-      assert.equal(event.responseStatus?.message, message);
-    });
-  }
+  await answers(t, hostile, pod, [...SWITCHES, ...ANSWERS]);
+  await refusals(t, hostile, pod);
   await t.step("a good session beside these goes on", () => scene.goodGoesOn());
-
-  for (const { attack, run, code, message } of REFUSALS) {
-    await t.step(`${attack}: the client is told ${code}`, async () => {
-      const { code: answered, told, event } = await refused(pod(run));
-      assert.equal(answered, code);
-      assert.match(event.responseStatus?.message ?? "", message);
-      assert.equal(event.responseStatus?.code, code);
-      assert.doesNotMatch(told.replaceAll("\n", ""), /\p{Cc}/u, "what a terminal must not be shown");
-    });
-  }
-  await t.step("a good session beside those goes on", () => scene.goodGoesOn());
 
   for (const { attack, bytes, code } of FATAL) {
     await t.step(`${attack} ends the session, and its client is told`, async () => {
@@ -391,6 +419,76 @@ Deno.test("a hostile API server", { sanitizeOps: true, sanitizeResources: true }
 
   await t.step("a good session beside all of them goes on", () => scene.goodGoesOn());
 });
+
+Deno.test("hostile answers to SPDY, as a kubelet may give them too", {
+  sanitizeOps: true,
+  sanitizeResources: true,
+}, async (t) => {
+  await using apiServer = await HostileApiServer.start();
+  await using hostile = await HostileScene.start({
+    before: (url) => apiServer.before(url),
+    upstream: { mode: "apiserver", apiserver: { transport: "spdy", dialTimeoutSeconds: 1 } },
+  });
+  let pods = 0;
+  const pod = (attack: Attack) => {
+    const name = `attacked-${pods++}`;
+    apiServer.expect(name, attack);
+    return name;
+  };
+  await answers(t, hostile, pod, [...SPDY_SWITCHES, ...ANSWERS].filter(({ isSlow }) => !isSlow));
+  await refusals(t, hostile, pod, REFUSALS.filter(({ isSlow }) => !isSlow));
+});
+
+/** Each opens nothing, and the client is told why. */
+async function answers(
+  t: Deno.TestContext,
+  hostile: HostileScene,
+  pod: (attack: Attack) => string,
+  bad: readonly BadAnswer[],
+): Promise<void> {
+  for (const { attack, run, why } of bad) {
+    await t.step(`${attack}: nothing is opened, and the client is told why`, async () => {
+      const { code, told, event } = await refused(hostile, pod(run));
+      assert.equal(code, 500, told);
+      const { message } = JSON.parse(told);
+      assert.match(message, /^error dialing backend: the answer to the upgrade: /);
+      assert.match(message, why);
+      assert.equal(event.responseStatus?.message, message);
+    });
+  }
+}
+
+/** Each is told to the client. */
+async function refusals(
+  t: Deno.TestContext,
+  hostile: HostileScene,
+  pod: (attack: Attack) => string,
+  rows = REFUSALS,
+): Promise<void> {
+  for (const { attack, run, code, message } of rows) {
+    await t.step(`${attack}: the client is told ${code}`, async () => {
+      const { code: answered, told, event } = await refused(hostile, pod(run));
+      assert.equal(answered, code);
+      assert.match(event.responseStatus?.message ?? "", message);
+      assert.equal(event.responseStatus?.code, code);
+      assert.doesNotMatch(told.replaceAll("\n", ""), /\p{Cc}/u, "what a terminal must not be shown");
+    });
+  }
+}
+
+/** Asks for a session that does not open. */
+async function refused(
+  hostile: HostileScene,
+  name: string,
+): Promise<{ code: number; told: string; event: AuditEvent }> {
+  const target = `/api/v1/namespaces/default/pods/${name}/exec?command=cat&stdin=1&stdout=1&container=main`;
+  const { code, body } = await hostile.exchange(requestText(`POST ${target}`, [...ALICE, ...SPDY]));
+  const event = await hostile.eventOf(({ objectRef, annotations }) =>
+    objectRef?.name === name && annotations["postern.dev/event"] === "refusal"
+  );
+  assert.equal(event.user.username, "alice");
+  return { code, told: body, event };
+}
 
 /** What the client was told to the end. */
 async function ended(

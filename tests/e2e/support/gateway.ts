@@ -29,6 +29,8 @@ export interface GatewayOptions {
   sessions?: GivenConfiguration["sessions"];
   index?: GivenConfiguration["index"];
   admin?: GivenConfiguration["admin"];
+  /** Beside ours. */
+  env?: Readonly<Record<string, string>>;
   /** Beside the signing key and a folder for recordings. */
   recording?: GivenConfiguration["recording"];
 }
@@ -212,6 +214,7 @@ async function spawnGateway(
     stdin: "null",
     stdout: "null",
     stderr: "null",
+    env: { ...options.env },
   }).spawn();
 }
 
@@ -236,6 +239,7 @@ function configuration(
     kubeletPort,
     upstream,
     recording,
+    env: _env,
     ...sections
   }: GatewayOptions,
 ): GivenConfiguration {

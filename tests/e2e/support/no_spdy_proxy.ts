@@ -58,6 +58,7 @@ export class NoSpdyProxy implements AsyncDisposable {
       if (/^upgrade: spdy/im.test(new TextDecoder().decode(head))) {
         const body = "this proxy knows no such protocol\n";
         await send(client, encode(`HTTP/1.1 403 Forbidden\r\nContent-Length: ${body.length}\r\n\r\n${body}`));
+        await client.closeWrite();
         return;
       }
       const { hostname, port } = new URL(this.cluster.apiServerUrl);
@@ -65,7 +66,7 @@ export class NoSpdyProxy implements AsyncDisposable {
       this.#open.add(server);
       try {
         await send(server, head);
-        await Promise.race([pump(client, server), pump(server, client)]);
+        await Promise.allSettled([pump(client, server), pump(server, client)]);
       } finally {
         this.#open.delete(server);
         close(server);
@@ -82,6 +83,8 @@ async function pump(from: Deno.TlsConn, to: Deno.TlsConn): Promise<void> {
   for (let count = await from.read(buffer); count !== null; count = await from.read(buffer)) {
     await send(to, buffer.subarray(0, count));
   }
+  // What was written is on its way then, which it is not after a close alone.
+  await to.closeWrite();
 }
 
 async function send(to: Deno.TlsConn, bytes: Uint8Array): Promise<void> {

@@ -1,8 +1,12 @@
+import { sleep } from "./wait.ts";
+
 /** Stands between the gateway and a kubelet or API server, to cut the wire where a test wants it cut. */
 export class TcpProxy implements Disposable {
   readonly port: number;
   /** Whether whoever connects is let through; else they are hung up on. */
   isOpen = true;
+  /** How long whoever connects is kept waiting before, in milliseconds. */
+  delayMs = 0;
   readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Deno.TcpConn>();
   readonly #serving: Promise<void>;
@@ -45,6 +49,7 @@ export class TcpProxy implements Disposable {
   async #join(client: Deno.TcpConn): Promise<void> {
     this.#connections.add(client);
     try {
+      if (this.delayMs > 0) await sleep(this.delayMs);
       const upstream = await Deno.connect({ hostname: "127.0.0.1", port: this.upstreamPort });
       this.#connections.add(upstream);
       const both = [client.readable.pipeTo(upstream.writable), upstream.readable.pipeTo(client.writable)];
