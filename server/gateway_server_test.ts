@@ -47,6 +47,25 @@ Deno.test("drain answers who comes while a session goes on, once for each connec
   await assert.rejects(front.connect());
 });
 
+Deno.test("drain answers who had come just before it, and had not asked yet", suite, async () => {
+  await using front = await TestFront.start((_request, { upgrade }) =>
+    Promise.resolve(
+      upgrade?.accept([], async (client) => void await client.read()) ?? new Response("ok"),
+    )
+  );
+  using early = await front.connect();
+  using session = await front.connect(); // served after the one before it
+  await session.send(UPGRADE);
+  await session.readUntil("\r\n\r\n");
+  const drained = front.server.drain(60_000);
+  await early.send(GET);
+  const text = await early.readAll();
+  assert.match(text, /^HTTP\/1.1 200 [^]*ok$/);
+  assert.match(text, /connection: close/i);
+  session[Symbol.dispose]();
+  await drained;
+});
+
 Deno.test(
   "drain goes on answering for as long as it was asked to, with nothing to wait for",
   suite,

@@ -113,11 +113,12 @@ export class HttpBridge {
     return this.#running.size;
   }
 
-  /** From now on each connection is closed as soon as it has nothing to do. */
+  /** From now on each connection is closed as soon as it has been answered, and has nothing more to do. */
   closeWhenIdle(): void {
     this.#isDraining = true;
     for (const stream of this.#streams) {
-      if (stream.isIdle) stream.destroy();
+      // Who has just come is about to ask: a client does not ask again where its first request was not answered.
+      if (stream.isIdle && stream.requests > 0) stream.destroy();
     }
   }
 
