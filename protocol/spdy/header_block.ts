@@ -89,11 +89,14 @@ export function encodeHeaderBlock(headers: HeaderBlock): Uint8Array {
 /** The zlib header of a stream whose dictionary is SPDY's, as Go peers write it. */
 const ZLIB_HEADER = Uint8Array.of(0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2);
 
+/** Of what went before, what a block is first tried with, in bytes: a peer's blocks resemble the last ones. */
+const NEAR_BYTES = 1024;
+
 /**
- * Of what went before, what a block is first tried with, in bytes: a peer's blocks resemble the last ones. SPDY's own dictionary,
- * which the first one looks back to, and the handful of blocks of a remote command are no more than that.
+ * So little is tried as a whole, in bytes: SPDY's own dictionary, whose beginning a first block looks back to, and the handful of
+ * blocks of a remote command. A try that fails costs three times one that does not.
  */
-const NEAR_BYTES = 2048;
+const LITTLE_BYTES = 2048;
 
 /** Room that a block is inflated into at a time, in bytes: zlib's own default is 16 KB, of which each block would leave as garbage. */
 const CHUNK_BYTES = 1024;
@@ -140,8 +143,7 @@ export class HeaderInflater {
 
   #inflateSealed(deflated: Uint8Array): Buffer {
     const all = this.#history.bytes;
-    const near = all.subarray(-NEAR_BYTES);
-    for (const dictionary of near.length < all.length ? [near, all] : [all]) {
+    for (const dictionary of all.length > LITTLE_BYTES ? [all.subarray(-NEAR_BYTES), all] : [all]) {
       try {
         return this.#inflateWith(dictionary, deflated);
       } catch (cause) {
