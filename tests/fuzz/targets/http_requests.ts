@@ -90,8 +90,8 @@ async function readByFront(chunks: readonly Uint8Array[]): Promise<ReadRequest[]
   return requests;
 }
 
-/** More than one space may stand before the target: that moves nothing (RFC 9112, 3). */
-const REQUEST_LINE = /^([A-Z]+) +(\/[\x21-\x7e\x80-\xff]*) HTTP\/1\.([01])$/;
+/** More than one space may stand before the target and behind it: that moves nothing (RFC 9112, 3). */
+const REQUEST_LINE = /^([A-Z]+) +(\/[\x21-\x7e\x80-\xff]*) +HTTP\/1\.([01])$/;
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*?)[\t ]*$/;
 
 /**
@@ -115,7 +115,11 @@ function readStrictly(input: Uint8Array): ReadRequest[] {
     const read = { method: start[1]!, target: start[2]!, headers, body: undefined };
     const body = bodyAt(text, end + 4, values("content-length"), values("transfer-encoding"));
     requests.push({ ...read, body: body?.bytes });
-    const isLast = values("connection").length > 0 || start[3] === "0";
+    const options = values("connection").flatMap((value) => value.toLowerCase().split(",")).map((each) =>
+      each.trim()
+    );
+    const isUpgrade = options.includes("upgrade") && values("upgrade").length > 0;
+    const isLast = isUpgrade || options.includes("close") || start[3] === "0";
     if (isLast || body === undefined) return requests;
     at = body.end;
   }
