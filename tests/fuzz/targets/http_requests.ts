@@ -96,19 +96,19 @@ const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff
 
 /**
  * The same by the letter of RFC 9112, with nothing that may be forgiven: another reader than the front's, and a simpler one. It stops
- * where a connection ends.
+ * where a connection ends, and is over where nothing may follow.
  */
-function readStrictly(input: Uint8Array): ReadRequest[] {
+function readStrictly(input: Uint8Array): { requests: ReadRequest[]; isOver: boolean } {
   const requests: ReadRequest[] = [];
   const text = Buffer.from(input).toString("latin1");
   for (let at = 0;;) {
     while (text.startsWith("\r\n", at)) at += 2;
     const end = text.indexOf("\r\n\r\n", at);
-    if (end < 0) return requests;
+    if (end < 0) return { requests, isOver: false };
     const [first = "", ...lines] = text.slice(at, end).split("\r\n");
     const start = REQUEST_LINE.exec(first);
     const matches = lines.map((line) => HEADER_LINE.exec(line));
-    if (start === null || matches.includes(null)) return requests;
+    if (start === null || matches.includes(null)) return { requests, isOver: false };
     const headers = matches.map((match) => [match![1]!, match![2]!] as [string, string]);
     const values = (name: string) =>
       headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
@@ -120,7 +120,7 @@ function readStrictly(input: Uint8Array): ReadRequest[] {
     );
     const isUpgrade = options.includes("upgrade") && values("upgrade").length > 0;
     const isLast = isUpgrade || options.includes("close") || start[3] === "0";
-    if (isLast || body === undefined) return requests;
+    if (isLast || body === undefined) return { requests, isOver: true };
     at = body.end;
   }
 }
@@ -222,7 +222,9 @@ export const HTTP_REQUEST_TARGETS: readonly Target[] = [
       const strict = readStrictly(input);
       for (const chunks of [[input.slice()], ...cuts(input).slice(0, 1)]) {
         const read = await readByFront(chunks);
-        assert.deepEqual(read, strict.slice(0, read.length), `in ${chunks.length} pieces`);
+        // Where no strict head stands, nothing is compared: what may be forgiven in one is for the front to say.
+        const compared = strict.isOver ? read : read.slice(0, strict.requests.length);
+        assert.deepEqual(compared, strict.requests.slice(0, read.length), `in ${chunks.length} pieces`);
         for (const { target, headers } of read) {
           assert.ok(target.startsWith("/"));
           assert.ok(headers.filter(([name]) => name.toLowerCase() === "host").length <= 1);
