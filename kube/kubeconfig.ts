@@ -16,6 +16,21 @@ export interface Connection {
 export type Secret = { value: string } | { file: string };
 
 const text = z.string().min(1);
+
+/** How a kubeconfig's `user` says who somebody is. */
+export const KUBECONFIG_USER = {
+  token: text.optional(),
+  tokenFile: text.optional(),
+  "client-certificate": text.optional(),
+  "client-certificate-data": text.optional(),
+  "client-key": text.optional(),
+  "client-key-data": text.optional(),
+  username: text.optional(),
+  password: text.optional(),
+  exec: z.unknown().optional(),
+  "auth-provider": z.unknown().optional(),
+};
+
 const kubeconfig = z.object({
   "current-context": z.string().optional(),
   clusters: z.array(z.object({
@@ -31,18 +46,7 @@ const kubeconfig = z.object({
   })).default([]),
   users: z.array(z.object({
     name: text,
-    user: z.object({
-      token: text.optional(),
-      tokenFile: text.optional(),
-      "client-certificate": text.optional(),
-      "client-certificate-data": text.optional(),
-      "client-key": text.optional(),
-      "client-key-data": text.optional(),
-      username: text.optional(),
-      password: text.optional(),
-      exec: z.unknown().optional(),
-      "auth-provider": z.unknown().optional(),
-    }),
+    user: z.object(KUBECONFIG_USER),
   })).default([]),
   contexts: z.array(z.object({ name: text, context: z.object({ cluster: text, user: text }) })).default([]),
 });

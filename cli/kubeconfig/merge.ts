@@ -1,6 +1,7 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import { type Document, isMap, parseDocument } from "yaml";
 import { z } from "zod";
+import { KUBECONFIG_USER } from "../../kube/kubeconfig.ts";
 
 const text = z.string().min(1);
 const clusterEntry = z.looseObject({ name: text, cluster: z.looseObject({}) });
@@ -10,18 +11,7 @@ const contextEntry = z.looseObject({
 });
 const userEntry = z.looseObject({
   name: text,
-  user: z.looseObject({
-    token: text.optional(),
-    tokenFile: text.optional(),
-    "client-certificate": text.optional(),
-    "client-certificate-data": text.optional(),
-    "client-key": text.optional(),
-    "client-key-data": text.optional(),
-    username: text.optional(),
-    password: text.optional(),
-    exec: z.unknown().optional(),
-    "auth-provider": z.unknown().optional(),
-  }),
+  user: z.looseObject(KUBECONFIG_USER),
 });
 const schema = z.looseObject({
   "current-context": z.string().nullish(),
