@@ -18,6 +18,9 @@ const SECOND_BYTES = 8 * MEBI;
 /** What memory may differ by at two times, in bytes: it is collected when it is, and the least of what is held back is a multiple. */
 const MAX_DIFFERENCE_BYTES = 48 * MEBI;
 
+/** What a flood leaves behind it leaves each time; what is garbage that nobody collected yet has its limit. */
+const TRIES = 3;
+
 /** By who reads no answer, where there is one. @returns bytes that were sent */
 type Flood = (scene: SessionScene, bytes: number) => Promise<number>;
 
@@ -41,10 +44,13 @@ Deno.test("floods leave nothing behind that grows with them", {
   for (const { kind, run } of FLOODS) {
     await t.step(kind, async () => {
       const first = await run(scene, FIRST_BYTES);
-      const before = await scene.residentBytes();
-      const second = await run(scene, SECOND_BYTES);
-      const grown = await scene.residentBytes() - before;
-      await Deno.stderr.write(Buffer.from(`${kind}: ${first}, ${second} bytes; ${grown >> 20} MB more\n`));
+      let grown = Infinity;
+      for (let tries = 0; grown >= MAX_DIFFERENCE_BYTES && tries < TRIES; tries++) {
+        const before = await scene.residentBytes();
+        const second = await run(scene, SECOND_BYTES);
+        grown = await scene.residentBytes() - before;
+        await Deno.stderr.write(Buffer.from(`${kind}: ${first}, ${second} bytes; ${grown >> 20} MB more\n`));
+      }
       assert.ok(grown < MAX_DIFFERENCE_BYTES, `${grown} bytes more`);
       await scene.goodGoesOn();
     });
