@@ -22,9 +22,12 @@ export function requireRunning(
     : statusesOf(pod, container.kind).some((each) => each.name === container.name && isRunning(each));
   if (isSeen) return;
   const inPod = `of pod ${quoted(podName)}`;
-  const message = container === undefined
+  let message = container === undefined
     ? `no container ${inPod} is known to run yet: please try again`
     : `container ${quoted(container.name)} ${inPod} is not known to run yet: please try again`;
+  if (/^(Succeeded|Failed)$/.test(pod.status?.phase ?? "")) {
+    message = `pod ${quoted(podName)} has ended: nothing in it runs any more`;
+  }
   throw new Refusal("Conflict", message, {
     details: { name: podName, kind: "pods" },
     rule: "not-running",

@@ -51,6 +51,15 @@ const cases: { name: string; container?: Target["container"]; status?: V1Pod["st
     want: 'container "app" of pod "web" is not known to run yet: please try again',
   },
   {
+    name: "a pod that has ended",
+    container: container("app"),
+    status: {
+      phase: "Succeeded",
+      containerStatuses: [status("app", { terminated: { exitCode: 0 } })],
+    },
+    want: 'pod "web" has ended: nothing in it runs any more',
+  },
+  {
     name: "a neighbour that runs",
     container: container("app"),
     status: { containerStatuses: [status("app", { waiting: {} }), status("other", RUNNING)] },

@@ -294,4 +294,20 @@ export const EXPLANATIONS: readonly Explanation[] = [
       "speaks to them, and the API server for clients of v5.",
     shows: { stdout: /^out\r\nerr\r\n$/ },
   },
+  {
+    rows:
+      /\| (exec: |exec with )a (completed pod|container that waits) \||\| portforward of a completed pod \|/,
+    columns: ["apiserver mode"],
+    kind: "policy",
+    why:
+      "A kubelet looks for a pod's name, and may find an older pod that still ends. Through the API server a command begins with " +
+      "the upgrade, so what is not known to run is not asked for.",
+    shows: {
+      answer: /^409 [^]*(is not known to run yet: please try again|has ended: nothing in it runs any more)/,
+      stderr: /(is not known to run yet: please try again|has ended: nothing in it runs any more)\n$/,
+      error:
+        /409 Conflict [^]*(is not known to run yet: please try again|has ended: nothing in it runs any more)/,
+      status: /(is not known to run yet: please try again|has ended: nothing in it runs any more)/,
+    },
+  },
 ];
