@@ -1,7 +1,7 @@
 import { cpuSeconds } from "../lab/process_stats.ts";
 import type { Route } from "../lab/route.ts";
 import type { Bench, Figure, Row } from "./figure.ts";
-import { freePort } from "./start.ts";
+import { freePort } from "../../tests/support/free_port.ts";
 import { pairRatios } from "./statistics.ts";
 
 /** Clients at once: enough for the kernel to spread them over both processes. */

@@ -1,5 +1,6 @@
 import type { Bench, Figure } from "./figure.ts";
 import { settle } from "./watch.ts";
+import { freePort } from "../../tests/support/free_port.ts";
 
 /** How long a client needs to be up and trying. */
 const CLIENT_MS = 300;
@@ -38,10 +39,4 @@ async function startOnce({ lab }: Bench): Promise<number> {
   gateway.ignore();
   const { atMs } = await served;
   return atMs - startedMs;
-}
-
-/** A port that is free at this moment. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

@@ -10,6 +10,7 @@ import { Gateway } from "./support/gateway.ts";
 import { CLIENTS, kubectl } from "./support/kubectl.ts";
 import { SmallDisk } from "./support/small_disk.ts";
 import { eventually } from "./support/wait.ts";
+import { freePort } from "../support/free_port.ts";
 
 type Sinks = NonNullable<NonNullable<GivenConfiguration["audit"]>["sinks"]>;
 
@@ -253,11 +254,6 @@ async function segmentsIn(folder: string): Promise<string[]> {
 async function textsIn(folder: string, pattern = /./): Promise<string[]> {
   const files = (await Array.fromAsync(Deno.readDir(folder))).filter(({ name }) => pattern.test(name));
   return await Promise.all(files.map(({ name }) => Deno.readTextFile(join(folder, name))));
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 function text(bytes: Uint8Array): string {

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { Digest, pattern } from "./support/digest.ts";
-import { ask, Forward, freePort, greeting } from "./support/forward.ts";
+import { freePort } from "../support/free_port.ts";
+import { ask, Forward, greeting } from "./support/forward.ts";
 import { sharedGateway } from "./support/gateway.ts";
 import { ALL_CLIENTS, Kubectl } from "./support/kubectl.ts";
 import { createPod, deletePod } from "./support/pods.ts";

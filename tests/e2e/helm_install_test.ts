@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { Crowd } from "../faults/support/crowd.ts";
 import { Pod } from "../faults/support/pod.ts";
 import { type Cluster, ROOT, tokenOf } from "./support/cluster.ts";
-import { freePort } from "./support/forward.ts";
+import { freePort } from "../support/free_port.ts";
 import { Installation, type Replica } from "./support/installation.ts";
 import { inventory } from "./support/inventory.ts";
 import { Kubectl } from "./support/kubectl.ts";

@@ -19,6 +19,7 @@ import { S3Server } from "./support/s3_server.ts";
 import { asAdmin } from "./support/service_account.ts";
 import { eventually } from "./support/wait.ts";
 import { KUBELET, readReport, Ward } from "./support/ward.ts";
+import { freePort } from "../support/free_port.ts";
 
 const NAMESPACE = "e2e-image";
 
@@ -332,11 +333,6 @@ async function commandInDocs(command: string): Promise<string[]> {
 
 function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 interface Mount {

@@ -15,6 +15,7 @@ import { CLIENTS, Kubectl, kubectl, type KubectlRun } from "./support/kubectl.ts
 import { SmallDisk } from "./support/small_disk.ts";
 import { TcpProxy } from "./support/tcp_proxy.ts";
 import { eventually, sleep } from "./support/wait.ts";
+import { freePort } from "../support/free_port.ts";
 
 /** For what comes a moment later, however busy the machine is. */
 const SOON = { deadlineMs: 120_000 };
@@ -455,9 +456,4 @@ async function kubeconfigAt({ paths, apiServerUrl }: Cluster, port: number, fold
   const text = await Deno.readTextFile(paths.gatewayKubeconfig);
   await Deno.writeTextFile(path, text.replaceAll(apiServerUrl, `https://127.0.0.1:${port}`), { mode: 0o600 });
   return path;
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { ObservedGateway } from "../support/observed_gateway.ts";
 import { Collector } from "./support/collector.ts";
 import { eventually } from "./support/wait.ts";
+import { freePort } from "../support/free_port.ts";
 
 live("a real collector has a session's trace, whole", async () => {
   const folder = await Deno.makeTempDir({ prefix: "postern-e2e-traces-" });
@@ -28,11 +29,6 @@ live("a real collector has a session's trace, whole", async () => {
     await Deno.remove(folder, { recursive: true });
   }
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 function live(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });

@@ -49,12 +49,6 @@ export class Forward {
   }
 }
 
-/** A port of this machine at which nobody listens. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
 /** What the port says of itself, without being asked. */
 export async function greeting(port: number): Promise<string> {
   return await ask(port, "");

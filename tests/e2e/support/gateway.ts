@@ -8,6 +8,7 @@ import type { AuditEvent } from "../../../audit/event.ts";
 import { type Cluster, ROOT, runningCluster, writeKubeconfig } from "./cluster.ts";
 import type { Endpoint } from "./kubectl.ts";
 import { eventually, within } from "./wait.ts";
+import { freePort } from "../../support/free_port.ts";
 
 /** What a test may ask of its gateway beyond the usual. */
 export interface GatewayOptions {
@@ -271,9 +272,4 @@ function configuration(
     },
     ...sections,
   };
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

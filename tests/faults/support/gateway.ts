@@ -9,6 +9,7 @@ import { type Cluster, ROOT, writeKubeconfig } from "../../e2e/support/cluster.t
 import { startCommand } from "../../e2e/support/gateway.ts";
 import { eventually, within } from "../../e2e/support/wait.ts";
 import { type Ca, issue, makeCa } from "../../support/certificates.ts";
+import { freePort } from "../../support/free_port.ts";
 
 /** What a gateway is told beyond the usual. */
 export interface GatewayOptions {
@@ -259,9 +260,4 @@ function ownClock(file: string): Record<string, string> {
     FAKETIME_DONT_FAKE_MONOTONIC: "1",
     FAKETIME_DONT_RESET: "1",
   };
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
