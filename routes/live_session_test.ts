@@ -127,6 +127,14 @@ function sessionTest(name: string, body: (scene: Scene) => Promise<void>, { conf
   });
 }
 
+/** Opens a session, and lets all that it waits for come to its end. */
+async function opened(session: Scene["session"], finish: Scene["finish"]): Promise<void> {
+  const opening = session.open();
+  await settled();
+  for (const what of ["decision", "recording", "open"]) await finish(what);
+  await opening;
+}
+
 const BEGUN = ["decision", "dial", "recording"];
 
 sessionTest("decision, recording and connection are made at once", async ({ session, happened, finish }) => {
@@ -156,10 +164,7 @@ for (const [first, last] of [["decision", "recording"], ["recording", "decision"
 }
 
 sessionTest("no session begins before its start is durable", async ({ session, happened, finish }) => {
-  const opening = session.open();
-  await settled();
-  for (const what of ["decision", "recording", "open"]) await finish(what);
-  await opening;
+  await opened(session, finish);
   const running = session.run(() => {
     happened.push("run");
     return Promise.resolve({ end: ENDED, streams: [], events: [] });
@@ -175,10 +180,7 @@ sessionTest("no session begins before its start is durable", async ({ session, h
 const ENDED = { reason: "client_closed", by: "client", message: "the client left" } as const;
 
 sessionTest("a session whose start cannot be written ends as it begins", async ({ session, finish }) => {
-  const opening = session.open();
-  await settled();
-  for (const what of ["decision", "recording", "open"]) await finish(what);
-  await opening;
+  await opened(session, finish);
   await finish("start", new Error("no space left on device"));
   const running = session.run(() => {
     const { reason } = session.signal;
@@ -193,10 +195,7 @@ sessionTest("a session whose start cannot be written ends as it begins", async (
 sessionTest(
   "a session that fails for reasons of the gateway's own ends as any other, in the audit and in its recording",
   async ({ session, slots, happened, finish, lastEvent }) => {
-    const opening = session.open();
-    await settled();
-    for (const what of ["decision", "recording", "open"]) await finish(what);
-    await opening;
+    await opened(session, finish);
     await finish("start");
     const running = session.run(() => Promise.reject(new TypeError("undefined is not a function")));
     await finish("end");
@@ -212,10 +211,7 @@ sessionTest(
 sessionTest(
   "escape: nothing passes before the pod is known to be the one that was checked, and nothing at all where it is not",
   async ({ session, happened, finish, lastEvent }) => {
-    const opening = session.open();
-    await settled();
-    for (const what of ["decision", "recording", "open"]) await finish(what);
-    await opening;
+    await opened(session, finish);
     const running = session.run(() => {
       happened.push("run");
       const { reason } = session.signal;
